@@ -1,0 +1,1 @@
+"""MMRBGAN for BasicSR: restores badly degraded faces in any pose."""

@@ -1,0 +1,1 @@
+"""The training of MMRBGAN: model, loss terms, checkpoints, validation."""
