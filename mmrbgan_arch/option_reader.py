@@ -14,8 +14,8 @@ T = TypeVar('T')
 def read_options(cls: type[T], mapping: Mapping[str, Any] | None, where: str) -> T:
     """Build the frozen dataclass ``cls`` from ``mapping`` without changing ``mapping``.
 
-    Nested dataclasses, ``X | None``, ``tuple[...]`` (from a list), ``Mapping`` and plain types are understood; an int is
-    taken where a float is asked. A check of the dataclass's own (``__post_init__`` raising ValueError) is prefixed too.
+    Nested dataclasses, ``X | None``, ``tuple[...]`` (from a list), ``Mapping`` and plain types are understood; an int
+    is taken where a float is asked. A check of the dataclass's own (``__post_init__`` raising ValueError) is prefixed too.
 
     Args:
         cls: a dataclass whose fields are the known keys.
@@ -82,7 +82,9 @@ def _convert_tuple(value: Any, arguments: tuple[Any, ...], where: str) -> tuple[
         arguments = (arguments[0],) * len(value)
     if len(arguments) != len(value):
         raise UsageError(f'{where}: expected {len(arguments)} values, found {len(value)}')
-    return tuple(_convert(item, hint, f'{where}[{i}]') for i, (item, hint) in enumerate(zip(value, arguments)))
+    return tuple(
+        _convert(item, hint, f'{where}[{i}]') for i, (item, hint) in enumerate(zip(value, arguments, strict=True))
+    )
 
 
 def _convert_plain(value: Any, kind: type, where: str) -> Any:

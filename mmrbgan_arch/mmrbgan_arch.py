@@ -1,0 +1,99 @@
+"""The whole generator (paper 3.1, Fig. 2): asymmetric codec + StyleGAN2 prior fed by concatenated noise branches."""
+
+import math
+from typing import Any
+
+from torch import Tensor, nn
+
+from .basicsr_bridge import register_arch
+from .codec_arch import Decoder, Encoder
+from .stylegan2_arch import StyleGAN2Prior
+
+BASE_WIDTHS = {4: 512, 8: 512, 16: 512, 32: 512}
+SCALED_WIDTHS = {64: 256, 128: 128, 256: 64, 512: 32, 1024: 16}
+
+
+def channel_widths(out_size: int, channel_multiplier: int, narrow: float) -> dict[int, int]:
+    """Width by resolution from 4 to ``out_size``, as GPEN's (paper 4.2).
+
+    Raises:
+        ValueError: a size that is no power of two in 8..1024, or a width that comes out odd (the MMRB halves it).
+    """
+    if out_size not in (8, 16, 32, *SCALED_WIDTHS):
+        raise ValueError(f'out_size must be a power of two from 8 to 1024; found {out_size}')
+    table = BASE_WIDTHS | {size: width * channel_multiplier for size, width in SCALED_WIDTHS.items()}
+    widths = {size: int(width * narrow) for size, width in table.items() if size <= out_size}
+    odd = {size: width for size, width in widths.items() if width < 2 or width % 2}
+    if odd:
+        raise ValueError(f'narrow {narrow} gives odd or empty widths {odd}; choose one that keeps every width even')
+    return widths
+
+
+@register_arch
+class MMRBGAN(nn.Module):
+    """Restores aligned faces: (b, 3, s, s) RGB in [-1, 1] -> the same shape, about [-1, 1].
+
+    With ``return_pyramid`` the decoder's RGB maps, small to large, come too (the paper's per-scale L1).
+    """
+
+    def __init__(
+        self,
+        out_size: int = 512,
+        style_dim: int = 512,
+        num_mlp: int = 8,
+        channel_multiplier: int = 2,
+        narrow: float = 1.0,
+        use_mmrb: bool = True,
+        noise_start: float = 1.0,
+        prelu_start: float = 0.25,
+    ) -> None:
+        """Create the network with random weights.
+
+        Args:
+            out_size: side of the image in pixels, a power of two.
+            style_dim: length of the latents z and w.
+            num_mlp: layers of the mapping network (Eq. 2).
+            channel_multiplier: widens the scales from 64 px up.
+            narrow: multiplies every width; 0.5 is the lite network.
+            use_mmrb: False leaves the blocks out (Table 5, 'w/o MMRB').
+            noise_start: first weight of the noise branches; 1 from scratch, overwritten by a pretrained prior's.
+            prelu_start: first slope of the MMRBs' PReLU; 1 makes fresh blocks the identity (warm start from GPEN).
+
+        Raises:
+            ValueError: sizes or widths that do not work.
+        """
+        super().__init__()
+        channels = channel_widths(out_size, channel_multiplier, narrow)
+        sizes = [2**i for i in range(2, int(math.log2(out_size)) + 1)]
+        self.out_size = out_size
+        self.encoder = Encoder(channels, sizes, style_dim, use_mmrb, prelu_start)
+        self.decoder = Decoder(channels, sizes)
+        self.prior = StyleGAN2Prior(channels, sizes, style_dim, num_mlp, noise_start)
+
+    def forward(self, x: Tensor, return_pyramid: bool = False) -> Any:
+        """Restore a batch.
+
+        Args:
+            x: (b, 3, out_size, out_size), RGB in [-1, 1].
+            return_pyramid: also return the decoder's RGB maps.
+
+        Returns:
+            The image, or (image, [(b, 3, 8, 8), ..., (b, 3, out_size, out_size)]).
+
+        Raises:
+            ValueError: the input is not (b, 3, out_size, out_size).
+        """
+        if x.ndim != 4 or x.shape[1:] != (3, self.out_size, self.out_size):
+            raise ValueError(f'MMRBGAN takes (b, 3, {self.out_size}, {self.out_size}); found {tuple(x.shape)}')
+        z, features = self.encoder(x)
+        decoded = self.decoder(features)
+        image = self.prior(z, decoded)
+        return (image, self.decoder.pyramid(decoded)) if return_pyramid else image
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """The paper's three groups with their own learning rates (4.2): codec, prior, noise branches."""
+        groups: dict[str, list[nn.Parameter]] = {'codec': [], 'prior': [], 'noise': []}
+        for name, parameter in self.named_parameters():
+            key = 'noise' if name.endswith('noise_weight') else 'prior' if name.startswith('prior.') else 'codec'
+            groups[key].append(parameter)
+        return groups
