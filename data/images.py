@@ -1,0 +1,256 @@
+"""Reads images: any mode to RGB uint8, from a folder or an LMDB, with the path in every error.
+
+A decoder that returns half an image without a word is the rule (OpenCV fills a truncated JPEG with grey), so files are
+first checked for their end.
+"""
+
+import functools
+import io
+import json
+import os
+import re
+import struct
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import lmdb
+import numpy as np
+from PIL import Image, ImageOps
+
+from mmrbgan_arch.errors import UsageError
+
+SUFFIXES = frozenset(('.png', '.jpg', '.jpeg', '.webp', '.bmp', '.tif', '.tiff', '.ppm', '.gif', '.jfif'))
+META_FILE = 'meta.json'  # ours; BasicSR's is meta_info.txt
+BASICSR_META_FILE = 'meta_info.txt'
+MAX_PIXELS = 178_956_970  # Pillow's own limit: 0.5 GB once decoded
+
+_PNG, _JPEG = b'\x89PNG\r\n\x1a\n', b'\xff\xd8\xff'
+_PNG_END, _JPEG_END = b'IEND\xaeB`\x82', b'\xff\xd9'
+_BASICSR_LINE = re.compile(r'^(?P<key>.*)\.png \(\d+,\d+,\d+\) \d+$')
+
+
+class UnreadableImageError(ValueError):
+    """One image that cannot be used; the message is one line with its path and the reason."""
+
+
+def decode_image(content: bytes, name: str) -> np.ndarray:
+    """Return the image in ``content`` as RGB uint8 (h, w, 3), upright.
+
+    16 bits become 8, grey and palette become RGB, CMYK is converted, alpha is laid over white, EXIF rotation is done.
+
+    Args:
+        content: the bytes of a file.
+        name: for the error.
+
+    Raises:
+        UnreadableImageError: empty, truncated, no image, or too large.
+    """
+    try:
+        if _is_plain(content):
+            image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+            if image is not None:
+                return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
+        return _decode_any(content)
+    except UnreadableImageError as error:
+        raise UnreadableImageError(f'{name}: {error}') from error
+    except Image.DecompressionBombError as error:
+        raise UnreadableImageError(f'{name}: too large; scale it down') from error
+    # Decoders answer a damaged file with any exception (SyntaxError, struct.error, cv2.error, ...).
+    except Exception as error:
+        reason = 'not an image' if isinstance(error, Image.UnidentifiedImageError) else f'unreadable image ({error})'
+        raise UnreadableImageError(f'{name}: {" ".join(reason.split())}') from error
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """Return the image file at ``path`` as RGB uint8 (h, w, 3), upright; see ``decode_image``.
+
+    Raises:
+        UnreadableImageError: the file cannot be read or is no sound image.
+    """
+    return decode_image(_read_bytes(Path(path)), str(path))
+
+
+def write_image(path: str | Path, image: np.ndarray, quality: int = 95) -> None:
+    """Write RGB uint8 (h, w, 3) to ``path`` (any name, any alphabet), in the format of its suffix."""
+    path = Path(path)
+    options = {'.png': [cv2.IMWRITE_PNG_COMPRESSION, 3]}.get(path.suffix.lower(), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    _, content = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
+    path.write_bytes(content.tobytes())
+
+
+def list_images(folder: str | Path) -> list[str]:
+    """Return the names of all images under ``folder``, relative, with slashes, sorted; hidden ones are left out."""
+    names = []
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith('.')]
+        prefix = Path(parent).relative_to(folder).as_posix()
+        prefix = '' if prefix == '.' else f'{prefix}/'
+        names += [prefix + name for name in files if _is_image_name(name)]
+    return sorted(names)
+
+
+class ImageSource:
+    """The images of a folder or an LMDB, by index and by name; cheap to pickle, opened on first use in each process.
+
+    Args:
+        root: a folder of images, or a folder ``*.lmdb`` as written by ``mmrbgan prepare`` or by BasicSR.
+        key: the option that named it, for error lines.
+
+    Raises:
+        UsageError: the folder is missing or holds no image.
+    """
+
+    def __init__(self, root: str | Path, key: str = 'dataroot') -> None:
+        self.root = Path(root).expanduser()
+        if not self.root.is_dir():
+            raise UsageError(f'{key}: no folder {str(root)!r}; make it, or correct the path')
+        self.is_lmdb = self.root.suffix == '.lmdb'
+        self._lmdb_keys: Sequence[str] | None = None
+        self.names: list[str] = self._read_lmdb_index(key) if self.is_lmdb else list_images(self.root)
+        if not self.names:
+            raise UsageError(f'{key}: no image in {str(root)!r}; known kinds: {", ".join(sorted(SUFFIXES))}')
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def path(self, index: int) -> str:
+        """Return where image ``index`` lies, as text for messages and file names."""
+        return str(self.root / self.names[index])
+
+    def read(self, index: int) -> np.ndarray:
+        """Return image ``index`` as RGB uint8 (h, w, 3).
+
+        Raises:
+            UnreadableImageError: it cannot be read.
+        """
+        return decode_image(self.read_bytes(index), self.path(index))
+
+    def read_bytes(self, index: int) -> bytes:
+        """Return the undecoded file ``index``."""
+        if self._lmdb_keys is None:
+            return _read_bytes(self.root / self.names[index])
+        with open_lmdb(str(self.root), os.getpid()).begin() as transaction:
+            content = transaction.get(self._lmdb_keys[index].encode())
+        if content is None:
+            raise UnreadableImageError(f'{self.path(index)}: listed in the LMDB but not in it')
+        return content
+
+    def _read_lmdb_index(self, key: str) -> list[str]:
+        meta, basicsr_meta = self.root / META_FILE, self.root / BASICSR_META_FILE
+        try:
+            if meta.is_file():
+                names = json.loads(meta.read_text(encoding='utf-8'))['files']
+                self._lmdb_keys = LmdbKeys(len(names))
+                return names
+            if basicsr_meta.is_file():
+                lines = basicsr_meta.read_text(encoding='utf-8').splitlines()
+                keys = [match['key'] for match in map(_BASICSR_LINE.match, lines) if match]
+                self._lmdb_keys = keys
+                return [f'{name}.png' for name in keys]
+        except (ValueError, KeyError, TypeError) as error:
+            raise UsageError(
+                f'{key}: the list in {str(self.root)!r} is damaged ({error}); make the LMDB again'
+            ) from error
+        raise UsageError(
+            f'{key}: {str(self.root)!r} holds neither {META_FILE} nor {BASICSR_META_FILE}; not an LMDB of images'
+        )
+
+
+@functools.cache
+def open_lmdb(root: str, process: int) -> Any:
+    """Return the one read-only environment of ``root`` in this process.
+
+    LMDB allows a single one, and one inherited by fork must not be used: hence the process number in the key.
+    """
+    return lmdb.open(root, readonly=True, lock=False, readahead=False, meminit=False)
+
+
+class LmdbKeys(Sequence[str]):
+    """The keys of our LMDBs: plain numbers, since LMDB limits keys to 511 bytes and names have no such limit."""
+
+    def __init__(self, length: int) -> None:
+        self._length = length
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index: Any) -> Any:
+        return f'{index:08d}'
+
+
+def resize_square(image: np.ndarray, size: int) -> np.ndarray:
+    """Return (size, size, 3) of a square (h, h, 3) image, by area when shrinking, bicubic when enlarging.
+
+    Raises:
+        UnreadableImageError: the image is not square; the caller adds the path.
+    """
+    height, width = image.shape[:2]
+    if height != width:
+        raise UnreadableImageError(
+            f'{width}x{height} is not square; cut out and align the faces with `mmrbgan prepare`'
+        )
+    if height == size:
+        return image
+    return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if size < height else cv2.INTER_CUBIC)
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UnreadableImageError(f'{path}: {error.strerror or error}') from error
+
+
+def _is_image_name(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith('.')
+
+
+def _is_plain(content: bytes) -> bool:
+    """Say whether OpenCV reads this well: a whole 8-bit RGB or grey PNG, or a whole JPEG of one or three channels."""
+    if content.startswith(_PNG):
+        width, height, depth, colour = struct.unpack('>IIBB', content[16:26])
+        return width * height <= MAX_PIXELS and depth == 8 and colour in (0, 2) and content.endswith(_PNG_END)
+    if not content.startswith(_JPEG) or not content.rstrip(b'\0').endswith(_JPEG_END):
+        return False
+    height, width, channels = _jpeg_frame(content)
+    return width * height <= MAX_PIXELS and channels in (1, 3)
+
+
+def _jpeg_frame(content: bytes) -> tuple[int, int, int]:
+    """Return height, width and number of channels from the JPEG's frame header; zeros if none is found."""
+    place = 2
+    while place + 10 <= len(content) and content[place] == 0xFF:
+        marker, length, _, height, width, channels = struct.unpack('>xBHBHHB', content[place : place + 10])
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            return height, width, channels
+        place += 2 + length
+    return 0, 0, 0
+
+
+def _decode_any(content: bytes) -> np.ndarray:
+    if not content:
+        raise UnreadableImageError('empty file')
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # Pillow's warnings of damaged metadata; damaged pixels are errors
+        with Image.open(io.BytesIO(content)) as image:
+            image.load()
+            upright = ImageOps.exif_transpose(image)
+    return np.ascontiguousarray(_to_rgb(upright))
+
+
+def _to_rgb(image: Image.Image) -> np.ndarray:
+    if image.mode.startswith('I;16') or image.mode in ('I', 'F'):
+        return np.repeat(_to_8_bits(np.asarray(image))[:, :, None], 3, 2)
+    if image.has_transparency_data:
+        rgba = image.convert('RGBA')
+        return np.asarray(Image.alpha_composite(Image.new('RGBA', rgba.size, 'white'), rgba).convert('RGB'))
+    return np.asarray(image.convert('RGB'))
+
+
+def _to_8_bits(grey: np.ndarray) -> np.ndarray:
+    """Return uint8 from 16-bit integers or from float (in [0, 1], or in [0, 255])."""
+    scale = 255 / 65535 if grey.dtype.kind in 'iu' else (255.0 if grey.max(initial=0) <= 1 else 1.0)
+    return np.clip(np.rint(grey.astype(np.float64) * scale), 0, 255).astype(np.uint8)
