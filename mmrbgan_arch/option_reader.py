@@ -15,7 +15,7 @@ def read_options(cls: type[T], mapping: Mapping[str, Any] | None, where: str) ->
     """Build the frozen dataclass ``cls`` from ``mapping`` without changing ``mapping``.
 
     Nested dataclasses, ``X | None``, ``tuple[...]`` (from a list), ``Mapping`` and plain types are understood; an int
-    is taken where a float is asked. A ValueError of the dataclass's own ``__post_init__`` is prefixed with the place too.
+    is taken where a float is asked. A ValueError of the dataclass's own ``__post_init__`` gets the place in front.
 
     Args:
         cls: a dataclass whose fields are the known keys.

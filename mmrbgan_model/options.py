@@ -1,0 +1,141 @@
+"""The ``train`` section of the yml, read once into frozen dataclasses (paper 4.2 for the defaults)."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Term:
+    """One loss term; an absent term is off."""
+
+    loss_weight: float
+    """Factor in the sum."""
+    start: int = 1
+    """First iteration (counted from 1) in which the term is on."""
+    stop: int | None = None
+    """Last iteration in which the term is on; None: to the end."""
+
+    def active(self, iteration: int) -> bool:
+        """Say whether the term is on in this iteration."""
+        return iteration >= self.start and (self.stop is None or iteration <= self.stop)
+
+    def __post_init__(self) -> None:
+        """Refuse negative weights and empty ranges."""
+        if self.loss_weight < 0:
+            raise ValueError(f'loss_weight must not be negative; found {self.loss_weight}')
+        if self.stop is not None and self.stop < self.start:
+            raise ValueError(f'stop ({self.stop}) lies before start ({self.start})')
+
+
+@dataclass(frozen=True)
+class PerceptualTerm(Term):
+    """Feature matching on VGG-19 (Eq. 14)."""
+
+    weights: str | None = None
+    """Path of torchvision's vgg19-dcbb9e9d.pth; None: the cache, else a download."""
+    layers: tuple[str, ...] = ('conv1_2', 'conv2_2', 'conv3_4', 'conv4_4', 'conv5_4')
+    """Which layers' outputs, before their ReLU, are compared."""
+
+
+@dataclass(frozen=True)
+class IdentityTerm(Term):
+    """L1 between features of a face recogniser (Eq. 15); the net is ``network_identity``."""
+
+    weights: str | None = None
+    """Path of the recogniser's weights; None: the cache, else a download of arcface_resnet18.pth."""
+
+
+@dataclass(frozen=True)
+class R1Term(Term):
+    """Lazy gradient penalty of the global discriminator (StyleGAN2)."""
+
+    interval: int = 16
+    """Iterations between two penalties; each counts ``interval`` times."""
+
+
+@dataclass(frozen=True)
+class GeneratorOptimizer:
+    """Adam for the generator, one rate per group (paper 4.2); a rate of 0 keeps the group fixed."""
+
+    type: Literal['Adam'] = 'Adam'
+    lr_codec: float = 2e-3
+    lr_prior: float = 2e-4
+    lr_noise: float = 2e-3
+    betas: tuple[float, float] = (0.0, 0.99)
+
+
+@dataclass(frozen=True)
+class DiscriminatorOptimizer:
+    """Adam for a discriminator."""
+
+    lr: float
+    type: Literal['Adam'] = 'Adam'
+    betas: tuple[float, float] = (0.0, 0.99)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The factor on every base rate, a function of the iteration alone."""
+
+    type: Literal['MultiStepLR', 'CosineLR'] = 'MultiStepLR'
+    milestones: tuple[int, ...] = ()
+    """MultiStepLR: after each of these iterations the rates are multiplied by gamma."""
+    gamma: float = 0.5
+    eta_min: float = 0.0
+    """CosineLR: the factor at the last iteration."""
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """All of ``train``."""
+
+    total_iter: int
+    """Iterations to run."""
+    warmup_iter: int = -1
+    """Iterations over which the rates rise linearly to their base values; -1: none."""
+    ema_decay: float = 0.9977843871
+    """Decay of the generator's moving average per iteration, 0.5 ** (32 / 10000); 0: no average."""
+    optim_g: GeneratorOptimizer = field(default_factory=GeneratorOptimizer)
+    optim_d: DiscriminatorOptimizer = field(default_factory=lambda: DiscriminatorOptimizer(lr=2e-5))
+    optim_component: DiscriminatorOptimizer = field(default_factory=lambda: DiscriminatorOptimizer(lr=2e-3))
+    scheduler: Schedule = field(default_factory=Schedule)
+    pixel_opt: Term | None = None
+    """L1 of the image (Eq. 14); the paper's weight is 8."""
+    pyramid_opt: Term | None = None
+    """L1 of the decoder's RGB maps; the paper's weight is 1."""
+    perceptual_opt: PerceptualTerm | None = None
+    """Feature matching (Eq. 14); the paper's weight is 0.02."""
+    identity_opt: IdentityTerm | None = None
+    """Face-preserving loss (Eq. 15); the paper's weight is 10."""
+    gan_opt: Term | None = None
+    """Adversarial loss of the whole face (Eq. 11); the paper's weight is 0.5; needs network_d."""
+    component_opt: Term | None = None
+    """Adversarial losses of eyes and mouth (Eq. 12); the paper's weight is 3; needs network_d_component."""
+    r1_opt: R1Term | None = None
+    """Gradient penalty of network_d; StyleGAN2's weight is 10."""
+
+    def __post_init__(self) -> None:
+        """Refuse a run that would learn nothing."""
+        if self.total_iter < 1:
+            raise ValueError(f'total_iter must be at least 1; found {self.total_iter}')
+        terms: tuple[Any, ...] = (
+            self.pixel_opt,
+            self.pyramid_opt,
+            self.perceptual_opt,
+            self.identity_opt,
+            self.gan_opt,
+        )
+        if not any(terms) and self.component_opt is None:
+            raise ValueError('no loss term is on; give at least pixel_opt: {loss_weight: 8}')
+
+    def rate_factor(self, iteration: int) -> float:
+        """The factor on every base rate in ``iteration`` (counted from 1): warm-up times schedule."""
+        warm = min(1.0, iteration / self.warmup_iter) if self.warmup_iter > 0 else 1.0
+        return warm * self._decay(iteration)
+
+    def _decay(self, iteration: int) -> float:
+        if self.scheduler.type == 'CosineLR':
+            low = self.scheduler.eta_min
+            return low + (1 - low) * (1 + math.cos(math.pi * min(1.0, iteration / self.total_iter))) / 2
+        return self.scheduler.gamma ** sum(iteration > milestone for milestone in self.scheduler.milestones)

@@ -1,0 +1,160 @@
+"""Validation and testing: restore a loader's faces, score them and their inputs, write pictures and one sheet.
+
+Metrics are BasicSR's (METRIC_REGISTRY, per image, BGR uint8); the degraded input is scored beside the restored face, so
+that a log line tells whether restoring helped.
+"""
+
+import logging
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from mmrbgan_arch.errors import UsageError
+from mmrbgan_data.sheets import contact_sheet
+
+_LOGGER = logging.getLogger('basicsr')
+
+
+def to_picture(image: Tensor) -> np.ndarray:
+    """(3, h, w) RGB in [-1, 1] -> RGB uint8 (h, w, 3); the tensor is left as it is."""
+    scaled = (image.detach().float() + 1) * 127.5
+    return scaled.round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
+
+
+@dataclass
+class Averages:
+    """Running means per metric and kind ('restored' or 'input'); infinite values (equal pictures) are counted apart."""
+
+    sums: dict[tuple[str, str], float] = field(default_factory=lambda: defaultdict(float))
+    counts: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
+    infinite: int = 0
+
+    def add(self, metric: str, kind: str, value: float) -> None:
+        """Take one picture's value in."""
+        if math.isfinite(value):
+            self.sums[metric, kind] += value
+            self.counts[metric, kind] += 1
+        else:
+            self.infinite += 1
+
+    def mean(self, metric: str, kind: str) -> float | None:
+        """The mean over the finite values, None if there are none."""
+        count = self.counts.get((metric, kind), 0)
+        return self.sums[metric, kind] / count if count else None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a validation found: means of the restored faces and of their inputs, and the sheet (RGB uint8)."""
+
+    restored: Mapping[str, float]
+    inputs: Mapping[str, float]
+    faces: int
+    infinite: int
+    sheet: np.ndarray | None
+
+    def line(self, name: str) -> str:
+        """One line for the log."""
+        parts = [f'Validation {name}: {self.faces} faces']
+        for metric, value in self.restored.items():
+            before = self.inputs.get(metric)
+            change = '' if before is None else f' (input {before:.4f}, change {value - before:+.4f})'
+            parts.append(f'{metric} {value:.4f}{change}')
+        if self.infinite:
+            parts.append(f'{self.infinite} infinite values left out of the means')
+        return '  '.join(parts)
+
+
+class Validator:
+    """Restores, scores and collects, one batch at a time."""
+
+    def __init__(self, metrics: Mapping[str, Mapping[str, Any]], sheet_faces: int) -> None:
+        """Args: metrics: the yml's ``val.metrics``; sheet_faces: how many faces the sheet shows."""
+        self.metrics = metrics
+        self.sheet_faces = sheet_faces
+        self.averages = Averages()
+        self.rows: list[list[np.ndarray]] = []
+        self.faces = 0
+
+    def add(self, lq: np.ndarray, restored: np.ndarray, gt: np.ndarray | None) -> None:
+        """Take one face in: RGB uint8 pictures of the same size."""
+        self.faces += 1
+        if len(self.rows) < self.sheet_faces:
+            self.rows.append([lq, restored] if gt is None else [lq, restored, gt])
+        for name, options in self.metrics.items():
+            for kind, picture in (('restored', restored), ('input', lq)):
+                value = score(picture, gt, options)
+                if value is not None:
+                    self.averages.add(name, kind, value)
+
+    def outcome(self) -> Outcome:
+        """Means and sheet of what was taken in."""
+        restored = {name: self.averages.mean(name, 'restored') for name in self.metrics}
+        inputs = {name: self.averages.mean(name, 'input') for name in self.metrics}
+        titles = ('input', 'restored', 'ground truth')
+        sheet = contact_sheet(self.rows, titles[: max(map(len, self.rows))]) if self.rows else None
+        known = {name: value for name, value in restored.items() if value is not None}
+        before = {name: value for name, value in inputs.items() if value is not None}
+        return Outcome(known, before, self.faces, self.averages.infinite, sheet)
+
+
+def score(picture: np.ndarray, gt: np.ndarray | None, options: Mapping[str, Any]) -> float | None:
+    """One picture's value of a registered metric; None where the metric needs a ground truth and there is none."""
+    from basicsr.metrics import calculate_metric
+
+    data = {'img': np.ascontiguousarray(picture[..., ::-1])}
+    if gt is not None:
+        data['img2'] = np.ascontiguousarray(gt[..., ::-1])
+    elif options['type'] != 'calculate_niqe':
+        return None
+    arguments = {key: value for key, value in options.items() if key != 'better'}
+    return float(calculate_metric(data, arguments))
+
+
+def validate(
+    restore: Callable[[Tensor], Tensor],
+    loader: Iterable[Mapping[str, Any]],
+    validator: Validator,
+    save: Callable[[str, np.ndarray], None] | None,
+    name: str,
+) -> Outcome:
+    """Run ``restore`` over a loader.
+
+    Args:
+        restore: (b, 3, s, s) in [-1, 1] -> the same.
+        loader: batches with ``lq``, ``lq_path`` and, where known, ``gt``.
+        validator: collects scores and rows of the sheet.
+        save: called with (file stem, RGB uint8 picture) for every restored face; None saves none.
+        name: of the dataset, for the progress bar.
+
+    Raises:
+        UsageError: the loader is empty.
+    """
+    with torch.inference_mode():
+        for batch in tqdm(loader, desc=f'{name}', unit='batch', leave=False, dynamic_ncols=True):
+            restored = restore(batch['lq'])
+            for i, path in enumerate(batch['lq_path']):
+                gt = to_picture(batch['gt'][i]) if 'gt' in batch else None
+                picture = to_picture(restored[i])
+                validator.add(to_picture(batch['lq'][i]), picture, gt)
+                if save is not None:
+                    save(Path(path).stem, picture)
+    if not validator.faces:
+        raise UsageError(f'{name}: no face to validate on; check the dataset in the option file')
+    return validator.outcome()
+
+
+def write_picture(path: Path, picture: np.ndarray) -> None:
+    """Write RGB uint8 as PNG, making folders, for any Unicode name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    encoded = cv2.imencode('.png', picture[..., ::-1])[1]
+    path.write_bytes(encoded.tobytes())
