@@ -1,0 +1,233 @@
+"""Finds faces and their landmarks: dlib (offline, frontal, 68 points) and facexlib's RetinaFace (any pose, 5 points).
+
+Both take RGB uint8 (h, w, 3) and return faces in its pixels, the largest first; points count from the middle of the top
+left pixel. dlib's model files are those of the installed package face_recognition_models, which is located and never
+imported (it needs pkg_resources, which new Pythons lack). dlib, torch and facexlib are imported on first use.
+"""
+
+import dataclasses
+import functools
+import importlib.util
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+import cv2
+import numpy as np
+
+from mmrbgan_arch.errors import UsageError
+from mmrbgan_arch.user_cache import cache_folder
+
+from .alignment import apply, invert, resize_matrix
+
+RETINAFACE_FILES = {'mobile0.25': 'detection_mobilenet0.25_Final.pth', 'resnet50': 'detection_Resnet50_Final.pth'}
+RETINAFACE_URL = 'https://github.com/xinntao/facexlib/releases/download/v0.1.0/'
+SAME_FACE = 0.5  # of the smaller box: so much overlap is one face found twice
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class DetectedFace:
+    """A face in a photograph, in its pixels.
+
+    Attributes:
+        box: (4,) x1 y1 x2 y2; may reach beyond the photograph.
+        score: the detector's own; dlib's starts at 0, RetinaFace's lies in [0, 1].
+        landmarks: (68, 2) in iBUG's order or (5, 2) eye centres, nose tip, mouth corners; the image's left first.
+    """
+
+    box: np.ndarray
+    score: float
+    landmarks: np.ndarray
+
+    @property
+    def side(self) -> float:
+        """The longer side of the box in pixels."""
+        return float(max(self.box[2] - self.box[0], self.box[3] - self.box[1]))
+
+
+Detector = Callable[[np.ndarray], list[DetectedFace]]
+
+
+class DlibDetector:
+    """dlib's frontal HOG detector and 68-point predictor; offline, on the CPU.
+
+    Args:
+        threshold: least score; 0 is dlib's own.
+        max_side: photographs are enlarged up to twice (faces below 80 px are missed otherwise), but not beyond this
+            side; larger ones are reduced to it.
+    """
+
+    name = 'dlib'
+
+    def __init__(self, threshold: float = 0.0, max_side: int = 2400) -> None:
+        self.threshold = threshold
+        self.max_side = max_side
+
+    def __call__(self, image: np.ndarray) -> list[DetectedFace]:
+        """Return the faces of RGB uint8 (h, w, 3), the largest first."""
+        scaled, back = _rescale(image, min(2.0, self.max_side / max(image.shape[:2])))
+        boxes, scores, _ = _frontal_detector().run(scaled, 0, self.threshold)
+        found = [(box, score, self._points(scaled, box)) for box, score in zip(boxes, scores, strict=True)]
+        faces = [DetectedFace(_move_box(_edges(box), back), score, apply(back, points)) for box, score, points in found]
+        return _distinct(faces)
+
+    def landmarks(self, image: np.ndarray, box: Sequence[float]) -> np.ndarray:
+        """Return the 68 landmarks (68, 2) of the face in ``box`` (x1 y1 x2 y2) of RGB uint8 (h, w, 3)."""
+        import dlib  # type: ignore[import-untyped]
+
+        return self._points(np.ascontiguousarray(image), dlib.rectangle(*(round(float(edge)) for edge in box)))
+
+    @staticmethod
+    def _points(image: np.ndarray, box: Any) -> np.ndarray:
+        shape = _landmark_predictor()(image, box)
+        return np.array([(point.x, point.y) for point in shape.parts()], float)
+
+
+class RetinaFaceDetector:
+    """facexlib's RetinaFace: turned and partly hidden faces too, but also a dog now and then.
+
+    Args:
+        network: 'mobile0.25' or 'resnet50'.
+        weights: path of its file; by default the one in the cache, else it is fetched into the cache.
+        threshold: least score.
+        device: torch's name of the device.
+        max_side: larger photographs are reduced to this side first.
+
+    Raises:
+        UsageError: the weights are missing, cannot be fetched or are of another network.
+    """
+
+    name = 'retinaface'
+
+    def __init__(
+        self,
+        network: str = 'mobile0.25',
+        weights: str | Path | None = None,
+        threshold: float = 0.9,
+        device: str = 'cpu',
+        max_side: int = 1280,
+    ) -> None:
+        path = Path(weights) if weights else find_retinaface(network) or fetch_retinaface(network)
+        self.network = _load_retinaface(network, path, device)
+        self.threshold = threshold
+        self.max_side = max_side
+
+    def __call__(self, image: np.ndarray) -> list[DetectedFace]:
+        """Return the faces of RGB uint8 (h, w, 3), the largest first."""
+        import torch
+
+        scaled, back = _rescale(image, min(1.0, self.max_side / max(image.shape[:2])))
+        with torch.inference_mode():
+            rows = self.network.detect_faces(cv2.cvtColor(scaled, cv2.COLOR_RGB2BGR), self.threshold)
+        return _distinct([self._face(row.astype(float), back) for row in rows])
+
+    @staticmethod
+    def _face(row: np.ndarray, back: np.ndarray) -> DetectedFace:
+        """Read x1, y1, x2, y2, score and five points."""
+        return DetectedFace(_move_box(row[:4], back), float(row[4]), apply(back, row[5:].reshape(5, 2)))
+
+
+def find_retinaface(network: str = 'mobile0.25') -> Path | None:
+    """Return the RetinaFace file in the cache, if it is there."""
+    path = cache_folder('weights') / RETINAFACE_FILES[network]
+    return path if path.is_file() else None
+
+
+def fetch_retinaface(network: str = 'mobile0.25') -> Path:
+    """Fetch the RetinaFace file into the cache.
+
+    Raises:
+        UsageError: it cannot be fetched; the line says where to put it by hand.
+    """
+    import torch
+
+    path = cache_folder('weights') / RETINAFACE_FILES[network]
+    url = RETINAFACE_URL + path.name
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(url, str(path), progress=False)
+    except (OSError, URLError) as error:
+        raise UsageError(f'cannot fetch {url} ({error}); fetch it yourself and put it at {path}') from error
+    return path
+
+
+def models_folder() -> Path:
+    """Return the folder of dlib's model files.
+
+    Raises:
+        UsageError: face_recognition_models is not installed.
+    """
+    spec = importlib.util.find_spec('face_recognition_models')
+    if spec is None or spec.origin is None:
+        raise UsageError('dlib has no model files; `pip install face_recognition_models`')
+    return Path(spec.origin).parent / 'models'
+
+
+@functools.cache
+def _frontal_detector() -> Any:
+    return _import_dlib().get_frontal_face_detector()
+
+
+@functools.cache
+def _landmark_predictor() -> Any:
+    return _import_dlib().shape_predictor(str(models_folder() / 'shape_predictor_68_face_landmarks.dat'))
+
+
+def _import_dlib() -> Any:
+    try:
+        import dlib
+    except ImportError as error:
+        raise UsageError('dlib is not installed; `pip install dlib-bin`, or name another detector') from error
+    return dlib
+
+
+def _load_retinaface(network: str, path: Path, device: str) -> Any:
+    if network not in RETINAFACE_FILES:
+        raise UsageError(f'no RetinaFace {network!r}; known: {", ".join(RETINAFACE_FILES)}')
+    import torch
+    from facexlib.detection.retinaface import RetinaFace  # type: ignore[import-untyped]
+
+    try:
+        state = torch.load(path, map_location='cpu', weights_only=True)
+        model = RetinaFace(network_name=network, device=torch.device(device))
+        model.load_state_dict({key.removeprefix('module.'): value for key, value in state.items()})
+    except FileNotFoundError as error:
+        raise UsageError(f'{path}: no such file; RetinaFace weights are at {RETINAFACE_URL}') from error
+    except Exception as error:  # a damaged or hostile file fails in torch's reader in many ways
+        raise UsageError(f'{path}: not weights of RetinaFace {network} ({str(error).splitlines()[0]})') from error
+    return model
+
+
+def _rescale(image: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the image enlarged by ``scale`` and the (2, 3) matrix back to its own pixels."""
+    height, width = image.shape[:2]
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    if size == (width, height):
+        return np.ascontiguousarray(image), resize_matrix(1)
+    scaled = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    return scaled, invert(resize_matrix(size[0] / width, size[1] / height))
+
+
+def _edges(box: Any) -> np.ndarray:
+    return np.array([box.left(), box.top(), box.right(), box.bottom()], float)
+
+
+def _move_box(box: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    return apply(matrix, box.reshape(2, 2)).reshape(4)
+
+
+def _distinct(faces: Sequence[DetectedFace]) -> list[DetectedFace]:
+    """Keep the better of two finds of one face; return the largest first."""
+    kept: list[DetectedFace] = []
+    for face in sorted(faces, key=lambda face: -face.score):
+        if all(_overlap(face.box, other.box) < SAME_FACE for other in kept):
+            kept.append(face)
+    return sorted(kept, key=lambda face: -face.side)
+
+
+def _overlap(a: np.ndarray, b: np.ndarray) -> float:
+    """Return the common area of two boxes in parts of the smaller one."""
+    common = np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None).prod()
+    smaller = min((a[2:] - a[:2]).prod(), (b[2:] - b[:2]).prod())
+    return float(common / max(smaller, 1e-9))
