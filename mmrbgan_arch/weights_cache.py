@@ -5,16 +5,10 @@ import os
 from pathlib import Path
 from urllib.error import URLError
 
-import platformdirs
-
 from .errors import UsageError
+from .user_cache import cache_folder
 
 _LOGGER = logging.getLogger(__name__)
-
-
-def home() -> Path:
-    """The cache folder: ``MMRBGAN_HOME``, else the platform's cache folder; not created here."""
-    return Path(os.environ.get('MMRBGAN_HOME') or platformdirs.user_cache_dir('mmrbgan'))
 
 
 def find_weights(path: str | os.PathLike[str] | None, file_name: str, address: str, option: str, way_out: str) -> Path:
@@ -34,7 +28,7 @@ def find_weights(path: str | os.PathLike[str] | None, file_name: str, address: s
         if Path(path).is_file():
             return Path(path)
         raise UsageError(f'{option}: no such file: {path}; it should be {file_name} from {address}{file_name}')
-    cached = home() / 'weights' / file_name
+    cached = cache_folder('weights') / file_name
     if not cached.is_file():
         _download(address + file_name, cached, option, way_out)
     return cached

@@ -1,0 +1,344 @@
+"""MMRBGAN's training as a BasicSR model (paper 3.3, 4.2): a step is forward, generator, discriminators, EMA."""
+
+import copy
+import itertools
+import logging
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mmrbgan_arch import basicsr_bridge
+from mmrbgan_arch.errors import UsageError
+from mmrbgan_arch.option_reader import read_options
+from mmrbgan_arch.weights_cache import find_weights
+from mmrbgan_data.components import COMPONENTS
+
+from . import loss_terms
+from .loss_terms import GeneratorTerm, Step
+from .network_weights import fit_state, pick_state, read_weights
+from .options import TrainOptions
+from .perceptual import build_vgg_features
+from .validation import Validator, validate, write_picture
+
+basicsr_bridge.connect()
+
+from basicsr.archs import build_network  # noqa: E402
+from basicsr.models.base_model import BaseModel  # noqa: E402
+
+_LOGGER = logging.getLogger('basicsr')
+ARCFACE_FILE = 'arcface_resnet18.pth'
+ARCFACE_ADDRESS = 'https://github.com/TencentARC/GFPGAN/releases/download/v0.1.0/'
+
+
+@basicsr_bridge.register_model
+class MMRBGANModel(BaseModel):
+    """Trains and tests MMRBGAN; every network of the run is in ``networks`` by its name in files and options."""
+
+    def __init__(self, opt: Mapping[str, Any]) -> None:
+        """Build the networks of ``opt`` and load their weights.
+
+        Raises:
+            UsageError: an option or a weights file that does not fit, named with the way out.
+        """
+        super().__init__(opt)
+        self.networks: dict[str, nn.Module] = {}
+        self.lq: Tensor
+        self.gt: Tensor | None = None
+        self.log_dict: Mapping[str, float] = OrderedDict()
+        self.net_g = self._add_network('net_g', opt['network_g'])
+        if self.is_train:
+            self.settings = read_options(TrainOptions, opt['train'], 'train')
+            self._init_training()
+        else:
+            self.net_g.eval()
+
+    # Construction
+
+    def _init_training(self) -> None:
+        self._add_ema()
+        self.net_d = self._add_discriminator()
+        self.component_nets = self._add_component_nets()
+        self.terms = self._generator_terms()
+        self._setup_optimizers()
+        self.train_mode()
+
+    def _add_network(self, name: str, options: Mapping[str, Any]) -> nn.Module:
+        """Build a network, load its ``path.pretrain_network_*`` and put it on the device."""
+        try:
+            network = build_network(copy.deepcopy(options))
+        except (TypeError, ValueError) as error:
+            raise UsageError(f'{name.replace("net_", "network_")}: {error}') from error
+        self._load_pretrained(network, name.removeprefix('net_'))
+        network = self.model_to_device(network)
+        self.networks[name] = self.get_bare_model(network)
+        return network
+
+    def _load_pretrained(self, network: nn.Module, short: str) -> None:
+        paths = self.opt['path']
+        option = f'path.pretrain_network_{short}'
+        path = paths.get(f'pretrain_network_{short}')
+        if path is None:
+            return
+        state = pick_state(read_weights(path, option), paths.get(f'param_key_{short}'), path, option)
+        fit_state(network, state, paths.get(f'strict_load_{short}', True), path, option)
+        _LOGGER.info('Loaded %s from %s', network.__class__.__name__, path)
+
+    def _add_ema(self) -> None:
+        """The generator's moving average starts as its copy."""
+        self.net_g_ema = copy.deepcopy(self.networks['net_g']).eval().requires_grad_(False)
+        self.networks['net_g_ema'] = self.net_g_ema
+
+    def _add_discriminator(self) -> nn.Module | None:
+        if self.settings.gan_opt is None:
+            return None
+        if 'network_d' not in self.opt:
+            raise UsageError(
+                'train.gan_opt needs network_d: {type: MMRBGANDiscriminator, ...}, or remove train.gan_opt'
+            )
+        return self._add_network('net_d', self.opt['network_d'])
+
+    def _add_component_nets(self) -> dict[str, nn.Module]:
+        if self.settings.component_opt is None:
+            return {}
+        options = self.opt.get('network_d_component', {'type': 'MMRBGANComponentDiscriminator'})
+        return {component.name: self._add_network(f'net_d_{component.name}', options) for component in COMPONENTS}
+
+    def _generator_terms(self) -> list[GeneratorTerm]:
+        """Eq. 16 as a list; a new term is one line here and one test."""
+        settings, terms = self.settings, []
+        if settings.pixel_opt:
+            terms.append(GeneratorTerm('pix', settings.pixel_opt, loss_terms.pixel_loss))
+        if settings.pyramid_opt:
+            terms.append(GeneratorTerm('pyramid', settings.pyramid_opt, loss_terms.pyramid_loss))
+        if settings.perceptual_opt:
+            features = build_vgg_features(settings.perceptual_opt).to(self.device)
+            terms.append(GeneratorTerm('percep', settings.perceptual_opt, loss_terms.perceptual_loss(features)))
+        if settings.identity_opt:
+            recogniser = self._build_recogniser()
+            terms.append(GeneratorTerm('identity', settings.identity_opt, loss_terms.identity_loss(recogniser)))
+        if settings.gan_opt:
+            terms.append(GeneratorTerm('gan', settings.gan_opt, loss_terms.adversarial_loss(self.net_d)))
+        if settings.component_opt:
+            compute = loss_terms.component_loss(self.component_nets)
+            terms.append(GeneratorTerm('component', settings.component_opt, compute))
+        return terms
+
+    def _build_recogniser(self) -> nn.Module:
+        way_out = 'remove train.identity_opt to train without this term'
+        option = 'train.identity_opt.weights'
+        path = find_weights(self.settings.identity_opt.weights, ARCFACE_FILE, ARCFACE_ADDRESS, option, way_out)
+        network = build_network(copy.deepcopy(self.opt.get('network_identity', {'type': 'MMRBGANArcFace'})))
+        fit_state(network, pick_state(read_weights(path, option), None, path, option), True, path, option)
+        return network.to(self.device)
+
+    def _setup_optimizers(self) -> None:
+        """Adam per network; the generator's three groups have their own rates (paper 4.2), a rate of 0 is fixed."""
+        settings = self.settings
+        rates = {
+            'codec': settings.optim_g.lr_codec,
+            'prior': settings.optim_g.lr_prior,
+            'noise': settings.optim_g.lr_noise,
+        }
+        groups = []
+        for name, parameters in self.networks['net_g'].parameter_groups().items():
+            for parameter in parameters:
+                parameter.requires_grad_(rates[name] > 0)
+            if rates[name] > 0:
+                groups.append({'params': parameters, 'lr': rates[name], 'name': name})
+        self.optimizer_g = self._add_optimizer(groups, settings.optim_g.betas)
+        if self.net_d is not None:
+            self.optimizer_d = self._add_optimizer(
+                self._group('d', self.net_d, settings.optim_d.lr), settings.optim_d.betas
+            )
+        self.optimizers_component = {
+            name: self._add_optimizer(
+                self._group(name, net, settings.optim_component.lr), settings.optim_component.betas
+            )
+            for name, net in self.component_nets.items()
+        }
+
+    @staticmethod
+    def _group(name: str, network: nn.Module, rate: float) -> list[dict[str, Any]]:
+        return [{'params': [p for p in network.parameters() if p.requires_grad], 'lr': rate, 'name': name}]
+
+    def _add_optimizer(self, groups: list[dict[str, Any]], betas: tuple[float, float]) -> torch.optim.Optimizer:
+        optimizer = torch.optim.Adam(groups, betas=betas)
+        for group in optimizer.param_groups:
+            group['initial_lr'] = group['lr']
+        self.optimizers.append(optimizer)
+        return optimizer
+
+    def train_mode(self) -> None:
+        """All trained networks to training mode; the moving average stays in evaluation mode."""
+        for name, network in self.networks.items():
+            network.train(name != 'net_g_ema')
+
+    # One step
+
+    def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
+        """Set every group's rate from the iteration alone, so that resuming cannot shift it."""
+        factor = self.settings.rate_factor(current_iter)
+        for group in itertools.chain.from_iterable(optimizer.param_groups for optimizer in self.optimizers):
+            group['lr'] = group['initial_lr'] * factor
+
+    def get_current_learning_rate(self) -> list[float]:
+        """The rates of codec, prior, noise branches, global D and one local D, in that order, as far as they exist."""
+        groups = [group for optimizer in self.optimizers for group in optimizer.param_groups]
+        repeated = {component.name for component in COMPONENTS[1:]}
+        return [group['lr'] for group in groups if group['name'] not in repeated]
+
+    def feed_data(self, data: Mapping[str, Any]) -> None:
+        """Take a batch: ``lq``, and where known ``gt``, ``component_boxes`` and ``component_mask``."""
+        self.lq = data['lq'].to(self.device, non_blocking=True)
+        self.gt = data['gt'].to(self.device, non_blocking=True) if 'gt' in data else None
+        if self.is_train:
+            boxes, count = data.get('component_boxes'), len(COMPONENTS)
+            shape = (self.lq.shape[0], count)
+            self.boxes = (torch.zeros(*shape, 4) if boxes is None else boxes).to(self.device, non_blocking=True)
+            mask = data.get('component_mask')
+            self.mask = (torch.zeros(shape, dtype=torch.bool) if mask is None else mask).to(self.device)
+
+    def optimize_parameters(self, current_iter: int) -> None:
+        """One iteration (counted from 1)."""
+        log: dict[str, Tensor] = {}
+        step = self._forward(current_iter)
+        self._generator_step(step, log)
+        self._discriminator_step(step, log)
+        self._component_steps(step, log)
+        self._update_ema()
+        self.log_dict = self.reduce_loss_dict(log)
+
+    def _forward(self, iteration: int) -> Step:
+        output, pyramid = self.net_g(self.lq, return_pyramid=True)
+        return Step(iteration, self.lq, self.gt, self.boxes, self.mask, output, pyramid)
+
+    def _generator_step(self, step: Step, log: dict[str, Tensor]) -> None:
+        """Minimise Eq. 16 in the generator; the discriminators only pass gradients through."""
+        with no_gradient_for([self.net_d, *self.component_nets.values()]):
+            loss = loss_terms.sum_terms(self.terms, step, log)
+            self.optimizer_g.zero_grad(set_to_none=True)
+            loss.backward()
+        self.optimizer_g.step()
+
+    def _discriminator_step(self, step: Step, log: dict[str, Tensor]) -> None:
+        """Maximise logits of true faces, minimise those of restored ones (Eq. 11); R1 at its interval."""
+        gan, r1 = self.settings.gan_opt, self.settings.r1_opt
+        if gan is None or not gan.active(step.iteration):
+            return
+        with_penalty = r1 is not None and r1.active(step.iteration) and step.iteration % r1.interval == 0
+        gt = step.gt.detach().requires_grad_(with_penalty)
+        real, fake = self.net_d(gt), self.net_d(step.output.detach())
+        loss = loss_terms.discriminator_loss(real, fake)
+        log.update(l_d=loss.detach(), out_d_real=real.detach().mean(), out_d_fake=fake.detach().mean())
+        if with_penalty:
+            penalty = loss_terms.gradient_penalty(real, gt)
+            log['l_d_r1'] = penalty.detach()
+            loss = loss + r1.loss_weight * r1.interval * penalty
+        self._minimise(self.optimizer_d, loss)
+
+    def _component_steps(self, step: Step, log: dict[str, Tensor]) -> None:
+        """Eq. 12, discriminators' side: tell true components from restored ones, one net per component."""
+        if self.settings.component_opt is None or not self.settings.component_opt.active(step.iteration):
+            return
+        for component in COMPONENTS:
+            network, mask = self.component_nets[component.name], step.mask(component)
+            real = network(step.gt_crops[component.name])
+            fake = network(step.output_crops[component.name].detach())
+            loss = loss_terms.masked_cross_entropy(real, True, mask) + loss_terms.masked_cross_entropy(
+                fake, False, mask
+            )
+            log[f'l_d_{component.name}'] = loss.detach()
+            self._minimise(self.optimizers_component[component.name], loss)
+
+    @staticmethod
+    def _minimise(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+
+    @torch.no_grad()
+    def _update_ema(self) -> None:
+        """Move the average towards the generator: parameters by the decay, buffers as they are."""
+        average, current = self.net_g_ema, self.networks['net_g']
+        torch._foreach_lerp_(list(average.parameters()), list(current.parameters()), 1 - self.settings.ema_decay)
+        for old, new in zip(average.buffers(), current.buffers(), strict=True):
+            old.copy_(new)
+
+    # Validation and testing
+
+    @property
+    def restorer(self) -> nn.Module:
+        """The network that restores: the moving average in training, the loaded weights in testing."""
+        return self.networks.get('net_g_ema', self.networks['net_g'])
+
+    def validation(self, dataloader: Any, current_iter: Any, tb_logger: Any, save_img: bool = False) -> None:
+        """Restore and score a loader's faces; ``current_iter`` is the run's name in a test, as BasicSR has it."""
+        name, options = dataloader.dataset.opt['name'], self.opt.get('val') or {}
+        validator = Validator(options.get('metrics') or {}, options.get('sheet_faces', 8))
+        folder = Path(self.opt['path']['visualization'])
+
+        def save(stem: str, picture: np.ndarray) -> None:
+            write_picture(self._picture_path(folder, name, stem, current_iter), picture)
+
+        restore = self.restorer.eval()
+        outcome = validate(
+            lambda lq: restore(lq.to(self.device)), dataloader, validator, save if save_img else None, name
+        )
+        _LOGGER.info(outcome.line(name))
+        if outcome.sheet is not None:
+            path = folder / f'sheet_{name}_{current_iter}.png'
+            write_picture(path, outcome.sheet)
+            _LOGGER.info('Sheet (input | restored | ground truth): %s', path)
+        self._log_validation(outcome, name, current_iter, tb_logger)
+
+    def _picture_path(self, folder: Path, dataset: str, stem: str, current_iter: Any) -> Path:
+        if self.is_train:
+            return folder / stem / f'{stem}_{current_iter}.png'
+        suffix = (self.opt.get('val') or {}).get('suffix')
+        return folder / dataset / f'{stem}_{suffix or self.opt["name"]}.png'
+
+    def _log_validation(self, outcome: Any, name: str, current_iter: Any, tb_logger: Any) -> None:
+        self.metric_results = dict(outcome.restored)
+        if not self.is_train:
+            return
+        self._initialize_best_metric_results(name)
+        for metric, value in outcome.restored.items():
+            self._update_best_metric_result(name, metric, value, current_iter)
+            best = self.best_metric_results[name][metric]
+            _LOGGER.info('Best %s on %s: %.4f at iteration %s', metric, name, best['val'], best['iter'])
+        if tb_logger:
+            for kind, values in (('', outcome.restored), ('_input', outcome.inputs)):
+                for metric, value in values.items():
+                    tb_logger.add_scalar(f'metrics/{name}/{metric}{kind}', value, current_iter)
+            if outcome.sheet is not None:
+                tb_logger.add_image(f'sheets/{name}', outcome.sheet, current_iter, dataformats='HWC')
+
+    # Files
+
+    def save(self, epoch: int, current_iter: int) -> None:
+        """Write the networks in BasicSR's layout and the training state."""
+        for name, network in self.networks.items():
+            if name == 'net_g':
+                self.save_network([network, self.net_g_ema], name, current_iter, param_key=['params', 'params_ema'])
+            elif name != 'net_g_ema':
+                self.save_network(network, name, current_iter)
+        self.save_training_state(epoch, current_iter)
+
+
+@contextmanager
+def no_gradient_for(networks: list[nn.Module | None]) -> Iterator[None]:
+    """Keep the trainable parameters of ``networks`` out of the graph inside the block; frozen ones stay frozen."""
+    parameters = [p for network in networks if network is not None for p in network.parameters() if p.requires_grad]
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
