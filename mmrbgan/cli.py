@@ -1,0 +1,35 @@
+"""The `mmrbgan` command: one table of commands, each a module that is imported only when its command is called."""
+
+import argparse
+import importlib
+import importlib.util
+import sys
+from collections.abc import Sequence
+
+from .guard import guarded
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    'train': ('mmrbgan.train_command', 'train as an option file says (the same as `basicsr train`)'),
+    'test': ('mmrbgan.test_command', 'restore and score test sets (the same as `basicsr test`)'),
+    'doctor': ('mmrbgan.doctor', 'name what is installed, what is broken, and the fix'),
+}
+"""Command -> (module with ``add_arguments(parser)`` and ``run(args) -> int``, one line of help)."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return the exit status (2: the user's error, told in one line; 130: Ctrl-C)."""
+    given = list(sys.argv[1:] if argv is None else argv)
+    parser = argparse.ArgumentParser('mmrbgan', description='Restore degraded faces, and train networks that do')
+    commands = parser.add_subparsers(metavar='COMMAND', required=True)
+    for name, (module, summary) in COMMANDS.items():
+        command = commands.add_parser(name, help=summary, description=summary)
+        if given and given[0] == name:
+            implementation = importlib.import_module(module)
+            implementation.add_arguments(command)
+            command.set_defaults(run=implementation.run)
+    args = parser.parse_args(given)
+    return guarded(args.run, args)
+
+
+if __name__ == '__main__':
+    sys.exit(main())
