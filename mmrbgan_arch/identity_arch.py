@@ -4,10 +4,14 @@ Both take the restorer's faces, (b, 3, s, s) RGB in [-1, 1] in the FFHQ alignmen
 parameters are fixed; key names are the public checkpoints' own, so `arcface_resnet18.pth` and MobileFaceNet files load.
 """
 
+from typing import TypeVar
+
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from .basicsr_bridge import register_arch
+
+Fixed = TypeVar('Fixed', bound='_FixedRecogniser')
 
 LUMA = (0.2989, 0.5870, 0.1140)
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -44,7 +48,7 @@ class IRBlock(nn.Module):
 class _FixedRecogniser(nn.Module):
     """A network that is only ever evaluated: no gradient for its parameters, batch norms in evaluation mode."""
 
-    def train(self, mode: bool = True) -> nn.Module:
+    def train(self: Fixed, mode: bool = True) -> Fixed:
         """Stay in evaluation mode whatever the caller asks."""
         return super().train(False)
 
@@ -56,6 +60,11 @@ class _FixedRecogniser(nn.Module):
 @register_arch
 class MMRBGANArcFace(_FixedRecogniser):
     """ArcFace ResNet-18 on grey 128-px faces (GFPGAN's `arcface_resnet18.pth`): -> features (b, 512)."""
+
+    layer1: nn.Sequential
+    layer2: nn.Sequential
+    layer3: nn.Sequential
+    layer4: nn.Sequential
 
     def __init__(self, layers: tuple[int, ...] = (2, 2, 2, 2)) -> None:
         """Args: layers: blocks per stage."""
