@@ -10,28 +10,39 @@ from .codec_arch import Decoder, Encoder
 from .stylegan2_arch import StyleGAN2Prior
 
 BASE_WIDTHS = {4: 512, 8: 512, 16: 512, 32: 512}
-SCALED_WIDTHS = {64: 256, 128: 128, 256: 64, 512: 32, 1024: 16}
+SCALED_WIDTHS = {64: 256, 128: 128, 256: 64, 512: 32, 1024: 16, 2048: 8}
 
 
 def channel_widths(out_size: int, channel_multiplier: int, narrow: float) -> dict[int, int]:
     """Width by resolution from 4 to ``out_size``, as GPEN's (paper 4.2).
 
     Raises:
-        ValueError: a size that is no power of two in 8..1024, or a width that comes out odd (the MMRB halves it).
+        ValueError: a size that is no power of two in 8..2048, or a width below 1.
     """
     if out_size not in (8, 16, 32, *SCALED_WIDTHS):
-        raise ValueError(f'out_size must be a power of two from 8 to 1024; found {out_size}')
+        raise ValueError(f'out_size must be a power of two from 8 to 2048; found {out_size}')
     table = BASE_WIDTHS | {size: width * channel_multiplier for size, width in SCALED_WIDTHS.items()}
     widths = {size: int(width * narrow) for size, width in table.items() if size <= out_size}
-    odd = {size: width for size, width in widths.items() if width < 2 or width % 2}
-    if odd:
-        raise ValueError(f'narrow {narrow} gives odd or empty widths {odd}; choose one that keeps every width even')
+    empty = [size for size, width in widths.items() if width < 1]
+    if empty:
+        raise ValueError(f'narrow {narrow} leaves no channel at {empty} px; choose a larger one')
     return widths
+
+
+def check_halves(channels: dict[int, int], out_size: int) -> None:
+    """Refuse odd widths where an MMRB stands (8 px up to half the image): it splits them in halves.
+
+    Raises:
+        ValueError: names the scales and their widths.
+    """
+    odd = {size: width for size, width in channels.items() if 4 < size < out_size and width % 2}
+    if odd:
+        raise ValueError(f'odd widths {odd} by resolution cannot be halved by an MMRB; choose another narrow')
 
 
 @register_arch
 class MMRBGAN(nn.Module):
-    """Restores aligned faces: (b, 3, s, s) RGB in [-1, 1] -> the same shape, about [-1, 1].
+    """Restores aligned faces: (b, 3, s, s) RGB in ``image_range`` -> the same shape, about the same range.
 
     With ``return_pyramid`` the decoder's RGB maps, small to large, come too (the paper's per-scale L1).
     """
@@ -46,6 +57,7 @@ class MMRBGAN(nn.Module):
         use_mmrb: bool = True,
         noise_start: float = 1.0,
         prelu_start: float = 0.25,
+        image_range: tuple[float, float] | list[float] = (-1.0, 1.0),
     ) -> None:
         """Create the network with random weights.
 
@@ -58,13 +70,21 @@ class MMRBGAN(nn.Module):
             use_mmrb: False leaves the blocks out (Table 5, 'w/o MMRB').
             noise_start: first weight of the noise branches; 1 from scratch, overwritten by a pretrained prior's.
             prelu_start: first slope of the MMRBs' PReLU; 1 makes fresh blocks the identity (warm start from GPEN).
+            image_range: black and white of the images that go in and come out; (0, 1) for models that work in that
+                range, such as BasicSR's SRModel. The weights are the same for every range.
 
         Raises:
-            ValueError: sizes or widths that do not work.
+            ValueError: sizes, widths or an image range that do not work.
         """
         super().__init__()
         channels = channel_widths(out_size, channel_multiplier, narrow)
+        if use_mmrb:
+            check_halves(channels, out_size)
         sizes = [2**i for i in range(2, int(math.log2(out_size)) + 1)]
+        black, white = image_range
+        if not black < white:
+            raise ValueError(f'image_range must be black, white with black < white; found {image_range}')
+        self.middle, self.half_range = (white + black) / 2, (white - black) / 2
         self.out_size = out_size
         self.encoder = Encoder(channels, sizes, style_dim, use_mmrb, prelu_start)
         self.decoder = Decoder(channels, sizes)
@@ -74,7 +94,7 @@ class MMRBGAN(nn.Module):
         """Restore a batch.
 
         Args:
-            x: (b, 3, out_size, out_size), RGB in [-1, 1].
+            x: (b, 3, out_size, out_size), RGB in ``image_range``.
             return_pyramid: also return the decoder's RGB maps.
 
         Returns:
@@ -83,12 +103,31 @@ class MMRBGAN(nn.Module):
         Raises:
             ValueError: the input is not (b, 3, out_size, out_size).
         """
+        z, features = self.encoder(self._to_network(x))
+        decoded = self.decoder(features)
+        image = self._to_image(self.prior(z, decoded))
+        if not return_pyramid:
+            return image
+        return image, [self._to_image(level) for level in self.decoder.pyramid(decoded)]
+
+    def latents(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The codes of a batch of images: z of Eq. 1 and w of Eq. 2, both (b, style_dim).
+
+        Raises:
+            ValueError: the input is not (b, 3, out_size, out_size).
+        """
+        z, _ = self.encoder(self._to_network(x))
+        return z, self.prior.map(z)
+
+    def _to_network(self, x: Tensor) -> Tensor:
+        """Check the shape and bring ``image_range`` to [-1, 1]."""
         if x.ndim != 4 or x.shape[1:] != (3, self.out_size, self.out_size):
             raise ValueError(f'MMRBGAN takes (b, 3, {self.out_size}, {self.out_size}); found {tuple(x.shape)}')
-        z, features = self.encoder(x)
-        decoded = self.decoder(features)
-        image = self.prior(z, decoded)
-        return (image, self.decoder.pyramid(decoded)) if return_pyramid else image
+        return x if (self.middle, self.half_range) == (0, 1) else (x - self.middle) / self.half_range
+
+    def _to_image(self, x: Tensor) -> Tensor:
+        """Bring [-1, 1] back to ``image_range``."""
+        return x if (self.middle, self.half_range) == (0, 1) else x * self.half_range + self.middle
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """The paper's three groups with their own learning rates (4.2): codec, prior, noise branches."""
