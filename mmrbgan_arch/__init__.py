@@ -1,5 +1,6 @@
 """The networks of MMRBGAN (arXiv 2205.14377), usable with and without BasicSR."""
 
+from .checkpoints import load_network
 from .discriminator_arch import MMRBGANComponentDiscriminator, MMRBGANDiscriminator
 from .identity_arch import MMRBGANArcFace, MMRBGANMobileFaceNet
 from .mmrb_arch import MMRB
@@ -12,4 +13,5 @@ __all__ = [
     'MMRBGANComponentDiscriminator',
     'MMRBGANDiscriminator',
     'MMRBGANMobileFaceNet',
+    'load_network',
 ]

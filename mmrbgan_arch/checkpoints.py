@@ -1,0 +1,187 @@
+"""Reads and writes weights: nothing but tensors is ever loaded, and a file alone says which network it holds.
+
+Understood are BasicSR's layout (``params``, ``params_ema``), plain state dicts, and .safetensors. There is no unsafe
+fallback: a file that holds more than tensors and plain containers is refused, and nothing in it is executed.
+"""
+
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .errors import UsageError, nearest_key
+from .hyperparameters import KINDS, find_kind
+
+SHOWN = 3  # keys named in an error line
+
+
+def load_network(path: str | os.PathLike[str], key: str | None = None) -> nn.Module:
+    """Build the network a file holds, its options read from the tensors' shapes, and load it.
+
+    Args:
+        path: .pth or .safetensors of ``MMRBGAN``, ``MMRBGANDiscriminator``, ``MMRBGANComponentDiscriminator``,
+            ``MMRBGANArcFace`` or ``MMRBGANMobileFaceNet``.
+        key: which entry of the file; by default ``params_ema``, else ``params``, else the file itself.
+
+    Returns:
+        The network on the CPU in evaluation mode; a discriminator comes without frozen layers.
+
+    Raises:
+        UsageError: no such file, a damaged file, more than tensors in it, or weights of another network.
+    """
+    network = network_of(read_state(path, key), str(path))
+    return network.eval()
+
+
+def network_of(state: Mapping[str, Tensor], where: str) -> nn.Module:
+    """Build the network that ``state`` belongs to and load ``state`` into it; ``where`` names it in errors.
+
+    Raises:
+        UsageError: no network of ours has such weights.
+    """
+    kind = find_kind(state)
+    if kind is None:
+        raise UsageError(f'{where}: {_unknown(state)}')
+    try:
+        network = kind.network(**kind.options(state))
+    except (KeyError, ValueError) as error:
+        raise UsageError(f'{where}: looks like {kind.network.__name__}, but does not fit: {error}') from error
+    fill(network, state, where)
+    return network
+
+
+def fill(network: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
+    """Load ``state`` into ``network``; every key and shape must fit, but for batch norms' step counters.
+
+    Raises:
+        UsageError: what does not fit, in one line that begins with ``where``.
+    """
+    check_fit(network.state_dict(), state, f'{where}: these weights do not fit {type(network).__name__}')
+    network.load_state_dict(state, strict=False)
+
+
+def check_fit(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], complaint: str) -> None:
+    """Compare keys and shapes.
+
+    Raises:
+        UsageError: ``complaint`` and what is missing, not known, or of another size.
+    """
+    missing = [key for key in expected if key not in state and not key.endswith('num_batches_tracked')]
+    unknown = [key for key in state if key not in expected]
+    other = [
+        f'{key} {tuple(state[key].shape)} instead of {tuple(tensor.shape)}'
+        for key, tensor in expected.items()
+        if key in state and state[key].shape != tensor.shape
+    ]
+    faults = {'missing': missing, 'not known': unknown, 'of another size': other}
+    if any(faults.values()):
+        lines = '; '.join(f'{what}: {some(keys)}' for what, keys in faults.items() if keys)
+        raise UsageError(f'{complaint}: {lines}')
+
+
+def read_state(path: str | os.PathLike[str], key: str | None = None) -> dict[str, Tensor]:
+    """Read one state dict on the CPU, without the prefixes that DDP and torch.compile put before its keys.
+
+    Args:
+        path: .pth or .safetensors.
+        key: which entry of the file; by default ``params_ema``, else ``params``, else the file itself.
+
+    Raises:
+        UsageError: no such file or entry, a damaged file, or more than tensors in it.
+    """
+    content = read_file(path)
+    if key is not None and key not in content:
+        raise UsageError(f'{path}: {nearest_key(key, map(str, content))}')
+    key = key or next((name for name in ('params_ema', 'params') if name in content), None)
+    state = content if key is None else content[key]
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        named = [str(name) for name in state] if isinstance(state, Mapping) else [type(state).__name__]
+        raise UsageError(f'{path}: expected a state dict of tensors, found {some(named)}')
+    return {str(name).removeprefix('module.').removeprefix('_orig_mod.'): value for name, value in state.items()}
+
+
+def read_file(path: str | os.PathLike[str]) -> Mapping[str, Any]:
+    """Read a .pth or .safetensors file on the CPU: tensors and plain containers only.
+
+    Raises:
+        UsageError: no such file, a damaged file, or one that holds anything else.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UsageError(f'{path}: no such file')
+    read = _read_safetensors if path.suffix == '.safetensors' else _read_pth
+    try:
+        content = read(path)
+    except Exception as error:  # a damaged file may end in any exception of torch, zipfile, pickle or safetensors
+        raise UsageError(f'{path}: {_why_unreadable(error)}; nothing was executed from it') from error
+    if not isinstance(content, Mapping):
+        raise UsageError(f'{path}: expected a dictionary of tensors, found {type(content).__name__}')
+    return content
+
+
+def write_weights(path: str | os.PathLike[str], state: Mapping[str, Tensor]) -> None:
+    """Write ``state`` whole or not at all: .safetensors as it is, else BasicSR's layout, both ``params`` alike."""
+    if Path(path).suffix == '.safetensors':
+        from safetensors.torch import save_file
+
+        tensors = {name: value.contiguous() for name, value in state.items()}
+        write_atomically(path, lambda file: save_file(tensors, file))
+    else:
+        content = {'params': dict(state), 'params_ema': dict(state)}  # one copy on disk: they share storage
+        write_atomically(path, lambda file: torch.save(content, file))
+
+
+def write_atomically(path: str | os.PathLike[str], write: Callable[[str], None]) -> None:
+    """Let ``write`` fill a file beside ``path``, then put it in place; a failure leaves no partial file."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
+    os.close(handle)
+    try:
+        write(beside)
+        with open(beside, 'rb') as file:
+            os.fsync(file.fileno())
+        os.chmod(beside, 0o666 & ~_umask())
+        os.replace(beside, path)
+    finally:
+        Path(beside).unlink(missing_ok=True)
+
+
+def some(names: list[str]) -> str:
+    """The first few of ``names``, for an error line."""
+    more = f' and {len(names) - SHOWN} more' if len(names) > SHOWN else ''
+    return ', '.join(names[:SHOWN]) + more
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _read_pth(path: Path) -> Any:
+    return torch.load(path, map_location='cpu', weights_only=True)
+
+
+def _read_safetensors(path: Path) -> Any:
+    from safetensors.torch import load_file
+
+    return load_file(path)
+
+
+def _why_unreadable(error: Exception) -> str:
+    if 'weights_only' in str(error) or 'Unsupported global' in str(error):
+        return 'refused, since it holds more than tensors and plain containers (pickled code or objects)'
+    first_line = (str(error).splitlines() or [''])[0]
+    return f'damaged or no weights file ({type(error).__name__}: {first_line[:120]})'
+
+
+def _unknown(state: Mapping[str, Tensor]) -> str:
+    if any(key.startswith(('ecd0.', 'generator.', 'convs.', 'final_linear.')) for key in state):
+        return 'looks like a GPEN file; run `mmrbgan convert gpen` first'
+    known = ', '.join(kind.network.__name__ for kind in KINDS)
+    return f'holds none of the networks {known}; its keys: {some(list(state)) or "none"}'
