@@ -4,7 +4,6 @@ A decoder that returns half an image without a word is the rule (OpenCV fills a 
 first checked for their end.
 """
 
-import functools
 import io
 import json
 import os
@@ -29,6 +28,7 @@ MAX_PIXELS = 178_956_970  # Pillow's own limit: 0.5 GB once decoded
 
 _PNG, _JPEG = b'\x89PNG\r\n\x1a\n', b'\xff\xd8\xff'
 _PNG_END, _JPEG_END = b'IEND\xaeB`\x82', b'\xff\xd9'
+_ENVIRONMENTS: dict[str, tuple[int, Any]] = {}  # root -> the process that opened it, and the environment
 _BASICSR_LINE = re.compile(r'^(?P<key>.*)\.png \(\d+,\d+,\d+\) \d+$')
 
 
@@ -49,7 +49,7 @@ def decode_image(content: bytes, name: str) -> np.ndarray:
         UnreadableImageError: empty, truncated, no image, or too large.
     """
     try:
-        if _is_plain(content):
+        if _plain_size(content):
             image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
             if image is not None:
                 return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
@@ -71,6 +71,16 @@ def read_image(path: str | Path) -> np.ndarray:
         UnreadableImageError: the file cannot be read or is no sound image.
     """
     return decode_image(_read_bytes(Path(path)), str(path))
+
+
+def probe_image(content: bytes, name: str) -> tuple[int, int]:
+    """Return (width, height) of a sound image; the common kinds are judged by their head and end, without decoding.
+
+    Raises:
+        UnreadableImageError: as ``decode_image``.
+    """
+    size = _plain_size(content)
+    return size or decode_image(content, name).shape[1::-1]
 
 
 def write_image(path: str | Path, image: np.ndarray, quality: int = 95) -> None:
@@ -132,7 +142,7 @@ class ImageSource:
         """Return the undecoded file ``index``."""
         if self._lmdb_keys is None:
             return _read_bytes(self.root / self.names[index])
-        with open_lmdb(str(self.root), os.getpid()).begin() as transaction:
+        with open_lmdb(str(self.root)).begin() as transaction:
             content = transaction.get(self._lmdb_keys[index].encode())
         if content is None:
             raise UnreadableImageError(f'{self.path(index)}: listed in the LMDB but not in it')
@@ -159,13 +169,18 @@ class ImageSource:
         )
 
 
-@functools.cache
-def open_lmdb(root: str, process: int) -> Any:
-    """Return the one read-only environment of ``root`` in this process.
+def open_lmdb(root: str) -> Any:
+    """Return this process's one read-only environment of ``root``: LMDB allows no second one.
 
-    LMDB allows a single one, and one inherited by fork must not be used: hence the process number in the key.
+    One inherited by fork must not be used, so it is closed (in this process alone) and opened anew.
     """
-    return lmdb.open(root, readonly=True, lock=False, readahead=False, meminit=False)
+    process, environment = _ENVIRONMENTS.get(root, (None, None))
+    if environment is not None and process != os.getpid():
+        environment.close()
+    if process != os.getpid():
+        environment = lmdb.open(root, readonly=True, lock=False, readahead=False, meminit=False)
+        _ENVIRONMENTS[root] = os.getpid(), environment
+    return environment
 
 
 class LmdbKeys(Sequence[str]):
@@ -208,15 +223,18 @@ def _is_image_name(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith('.')
 
 
-def _is_plain(content: bytes) -> bool:
-    """Say whether OpenCV reads this well: a whole 8-bit RGB or grey PNG, or a whole JPEG of one or three channels."""
-    if content.startswith(_PNG):
+def _plain_size(content: bytes) -> tuple[int, int] | None:
+    """Return (width, height) of what OpenCV reads well: a whole 8-bit RGB or grey PNG, a whole JPEG but no CMYK."""
+    width = height = 0
+    if content.startswith(_PNG) and content.endswith(_PNG_END):
         width, height, depth, colour = struct.unpack('>IIBB', content[16:26])
-        return width * height <= MAX_PIXELS and depth == 8 and colour in (0, 2) and content.endswith(_PNG_END)
-    if not content.startswith(_JPEG) or not content.rstrip(b'\0').endswith(_JPEG_END):
-        return False
-    height, width, channels = _jpeg_frame(content)
-    return width * height <= MAX_PIXELS and channels in (1, 3)
+        if depth != 8 or colour not in (0, 2) or b'eXIf' in content[:4096]:
+            return None
+    elif content.startswith(_JPEG) and content.rstrip(b'\0').endswith(_JPEG_END):
+        height, width, channels = _jpeg_frame(content)
+        if channels not in (1, 3):
+            return None
+    return (width, height) if 0 < width * height <= MAX_PIXELS else None
 
 
 def _jpeg_frame(content: bytes) -> tuple[int, int, int]:
