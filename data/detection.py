@@ -90,7 +90,8 @@ class RetinaFaceDetector:
     Args:
         network: 'mobile0.25' or 'resnet50'.
         weights: path of its file; by default the one in the cache, else it is fetched into the cache.
-        threshold: least score.
+        threshold: least score. On photographs with 25 faces the worst true face had 0.979 and a lamp 0.85; of two dogs
+            one had 0.976 and one 0.994, so no threshold tells every dog from a face.
         device: torch's name of the device.
         max_side: larger photographs are reduced to this side first.
 
@@ -104,7 +105,7 @@ class RetinaFaceDetector:
         self,
         network: str = 'mobile0.25',
         weights: str | Path | None = None,
-        threshold: float = 0.9,
+        threshold: float = 0.97,
         device: str = 'cpu',
         max_side: int = 1280,
     ) -> None:
