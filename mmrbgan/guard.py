@@ -4,8 +4,6 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from mmrbgan_arch.errors import UsageError
-
 USAGE_STATUS, INTERRUPT_STATUS = 2, 130
 
 
@@ -13,7 +11,11 @@ def guarded(command: Callable[[argparse.Namespace], int], args: argparse.Namespa
     """Call ``command``; a UsageError is one line on stderr and status 2, Ctrl-C is status 130."""
     try:
         return command(args)
-    except UsageError as error:
+    except ValueError as error:
+        from mmrbgan_arch.errors import UsageError  # brings torch along, for which `--help` does not wait
+
+        if not isinstance(error, UsageError):
+            raise
         sys.stderr.write(f'error: {one_line(error)}\n')
         return USAGE_STATUS
     except KeyboardInterrupt:
