@@ -11,13 +11,13 @@ import importlib.util
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 
 import cv2
 import numpy as np
 
 from mmrbgan_arch.errors import UsageError
 from mmrbgan_arch.user_cache import cache_folder
+from mmrbgan_arch.weights_cache import find_weights
 
 from .alignment import apply, invert, resize_matrix
 
@@ -89,7 +89,7 @@ class RetinaFaceDetector:
 
     Args:
         network: 'mobile0.25' or 'resnet50'.
-        weights: path of its file; by default the one in the cache, else it is fetched into the cache.
+        weights: path of its file; by default the one in the cache, into which it is fetched if need be.
         threshold: least score. On photographs with 25 faces the worst true face had 0.979 and a lamp 0.85; of two dogs
             one had 0.976 and one 0.994, so no threshold tells every dog from a face.
         device: torch's name of the device.
@@ -109,7 +109,11 @@ class RetinaFaceDetector:
         device: str = 'cpu',
         max_side: int = 1280,
     ) -> None:
-        path = Path(weights) if weights else find_retinaface(network) or fetch_retinaface(network)
+        if network not in RETINAFACE_FILES:
+            raise UsageError(f'no RetinaFace {network!r}; known: {", ".join(RETINAFACE_FILES)}')
+        path = find_weights(
+            weights, RETINAFACE_FILES[network], RETINAFACE_URL, '--detector-weights', 'take --detector dlib'
+        )
         self.network = _load_retinaface(network, path, device)
         self.threshold = threshold
         self.max_side = max_side
@@ -130,27 +134,9 @@ class RetinaFaceDetector:
 
 
 def find_retinaface(network: str = 'mobile0.25') -> Path | None:
-    """Return the RetinaFace file in the cache, if it is there."""
+    """Return the RetinaFace file in the cache, if it is there; nothing is fetched."""
     path = cache_folder('weights') / RETINAFACE_FILES[network]
     return path if path.is_file() else None
-
-
-def fetch_retinaface(network: str = 'mobile0.25') -> Path:
-    """Fetch the RetinaFace file into the cache.
-
-    Raises:
-        UsageError: it cannot be fetched; the line says where to put it by hand.
-    """
-    import torch
-
-    path = cache_folder('weights') / RETINAFACE_FILES[network]
-    url = RETINAFACE_URL + path.name
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(url, str(path), progress=False)
-    except (OSError, URLError) as error:
-        raise UsageError(f'cannot fetch {url} ({error}); fetch it yourself and put it at {path}') from error
-    return path
 
 
 def models_folder() -> Path:
@@ -184,8 +170,6 @@ def _import_dlib() -> Any:
 
 
 def _load_retinaface(network: str, path: Path, device: str) -> Any:
-    if network not in RETINAFACE_FILES:
-        raise UsageError(f'no RetinaFace {network!r}; known: {", ".join(RETINAFACE_FILES)}')
     import torch
     from facexlib.detection.retinaface import RetinaFace  # type: ignore[import-untyped]
 
@@ -193,8 +177,6 @@ def _load_retinaface(network: str, path: Path, device: str) -> Any:
         state = torch.load(path, map_location='cpu', weights_only=True)
         model = RetinaFace(network_name=network, device=torch.device(device))
         model.load_state_dict({key.removeprefix('module.'): value for key, value in state.items()})
-    except FileNotFoundError as error:
-        raise UsageError(f'{path}: no such file; RetinaFace weights are at {RETINAFACE_URL}') from error
     except Exception as error:  # a damaged or hostile file fails in torch's reader in many ways
         raise UsageError(f'{path}: not weights of RetinaFace {network} ({str(error).splitlines()[0]})') from error
     return model
