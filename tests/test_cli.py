@@ -1,0 +1,57 @@
+import argparse
+import subprocess
+import sys
+import time
+
+import pytest
+
+from mmrbgan import cli, doctor
+from mmrbgan.guard import guarded
+from mmrbgan_arch.errors import UsageError
+
+
+def test_help_is_fast_and_lists_every_command():
+    began = time.perf_counter()
+    done = subprocess.run([sys.executable, '-m', 'mmrbgan.cli', '--help'], capture_output=True, text=True)
+    assert time.perf_counter() - began < 2
+    assert done.returncode == 0 and all(f'    {name} ' in done.stdout for name in cli.COMMANDS)
+
+
+@pytest.mark.parametrize('name', cli.COMMANDS)
+def test_every_command_explains_itself(name, capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main([name, '--help'])
+    assert caught.value.code == 0
+    assert f'usage: mmrbgan {name}' in capsys.readouterr().out
+
+
+def test_an_unknown_command_is_status_2(capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(['trian'])
+    assert caught.value.code == 2
+
+
+@pytest.mark.parametrize(('error', 'status'), [(UsageError('a\nb'), 2), (KeyboardInterrupt(), 130)])
+def test_errors_become_statuses(error, status, capsys):
+    def fail(args):
+        raise error
+
+    assert guarded(fail, argparse.Namespace()) == status
+    assert capsys.readouterr().err.count('\n') == 1
+
+
+def test_a_mistake_of_ours_keeps_its_traceback():
+    def fail(args):
+        raise ValueError('ours')
+
+    with pytest.raises(ValueError, match='ours'):
+        guarded(fail, argparse.Namespace())
+
+
+def test_the_doctor_names_what_is_broken(monkeypatch, capsys):
+    def missing():
+        raise UsageError('basicsr is not installed')
+
+    monkeypatch.setattr('mmrbgan.doctor.basicsr_bridge.connect', missing)
+    assert doctor.run(argparse.Namespace()) == 1
+    assert 'BROKEN           basicsr is not installed; training and testing need it' in capsys.readouterr().out
