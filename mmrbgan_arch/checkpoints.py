@@ -5,7 +5,9 @@ fallback: a file that holds more than tensors and plain containers is refused, a
 """
 
 import os
+import pickle
 import tempfile
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from .errors import UsageError, nearest_key
 from .hyperparameters import KINDS, find_kind
 
 SHOWN = 3  # keys named in an error line
+SIGNS_OF_CODE = ('Unsupported global', 'TorchScript')  # in torch's own words for what weights_only refuses
 
 
 def load_network(path: str | os.PathLike[str], key: str | None = None) -> nn.Module:
@@ -115,7 +118,9 @@ def read_file(path: str | os.PathLike[str]) -> Mapping[str, Any]:
         raise UsageError(f'{path}: no such file')
     read = _read_safetensors if path.suffix == '.safetensors' else _read_pth
     try:
-        content = read(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # torch's remarks on odd files; the error line says it all
+            content = read(path)
     except Exception as error:  # a damaged file may end in any exception of torch, zipfile, pickle or safetensors
         raise UsageError(f'{path}: {_why_unreadable(error)}; nothing was executed from it') from error
     if not isinstance(content, Mapping):
@@ -174,8 +179,10 @@ def _read_safetensors(path: Path) -> Any:
 
 
 def _why_unreadable(error: Exception) -> str:
-    if 'weights_only' in str(error) or 'Unsupported global' in str(error):
+    if any(sign in str(error) for sign in SIGNS_OF_CODE):
         return 'refused, since it holds more than tensors and plain containers (pickled code or objects)'
+    if isinstance(error, pickle.UnpicklingError):
+        return 'damaged, or it holds more than tensors and plain containers'
     first_line = (str(error).splitlines() or [''])[0]
     return f'damaged or no weights file ({type(error).__name__}: {first_line[:120]})'
 

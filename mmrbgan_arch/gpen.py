@@ -167,4 +167,4 @@ def _check_filters(state: State, path: str | os.PathLike[str]) -> None:
 
 
 def _is_filter(value: Tensor, kernel: Tensor) -> bool:
-    return value.shape == kernel.shape and torch.allclose(value / value.sum(), kernel, atol=1e-6)
+    return value.shape == kernel.shape and torch.allclose(value.float() / value.float().sum(), kernel, atol=1e-6)

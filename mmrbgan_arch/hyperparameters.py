@@ -92,3 +92,16 @@ KINDS = (
 def find_kind(state: State) -> Kind | None:
     """Return the kind of network ``state`` belongs to, or None."""
     return next((kind for kind in KINDS if all(mark in state for mark in kind.marks)), None)
+
+
+def describe(network: nn.Module) -> str:
+    """One line with the network's type and the options that build it, as they stand in an option file."""
+    state = network.state_dict()
+    kind = find_kind(state)
+    assert kind is not None, f'{type(network).__name__} is no network of this package'
+    options = {'type': kind.network.__name__} | kind.options(state)
+    return f'{{{", ".join(f"{key}: {_yaml(value)}" for key, value in options.items())}}}'
+
+
+def _yaml(value: Any) -> str:
+    return str(list(value) if isinstance(value, tuple) else value).lower() if not isinstance(value, str) else value
