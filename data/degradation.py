@@ -152,7 +152,8 @@ def resize(image: np.ndarray, width: int, height: int, how: Resize) -> np.ndarra
         return image
     if how == 'antialiased_bicubic':
         channels = [
-            Image.fromarray(channel).resize((width, height), Image.BICUBIC) for channel in np.moveaxis(image, 2, 0)
+            Image.fromarray(channel).resize((width, height), Image.Resampling.BICUBIC)
+            for channel in np.moveaxis(image, 2, 0)
         ]
         return np.clip(np.stack([np.asarray(channel) for channel in channels], 2), 0, 1)
     resized = cv2.resize(image, (width, height), interpolation=_CV2_RESIZE[how])
@@ -176,7 +177,9 @@ def compress(image: np.ndarray, quality: int | None) -> np.ndarray:
     # OpenCV takes BGR and refuses a quality that is not a plain int.
     pixels = cv2.cvtColor(to_uint8(image), cv2.COLOR_RGB2BGR)
     _, content = cv2.imencode('.jpg', pixels, [cv2.IMWRITE_JPEG_QUALITY, int(quality)])
-    return to_float(cv2.cvtColor(cv2.imdecode(content, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB))
+    decoded = cv2.imdecode(content, cv2.IMREAD_COLOR)
+    assert decoded is not None
+    return to_float(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB))
 
 
 def gaussian_row(sigma: float, size: int) -> np.ndarray:

@@ -1,0 +1,84 @@
+"""The steps of a sample that both datasets share, each a pure function, and the list of images that failed."""
+
+import logging
+from pathlib import PurePosixPath
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import get_worker_info
+
+from mmrbgan_arch.errors import UsageError
+
+from .degradation import DegradationOptions, degrade, draw_degradation, to_float, to_uint8
+from .images import ImageSource, UnreadableImageError, resize_square
+
+_LOGGER = logging.getLogger('basicsr')
+
+
+class BadImages:
+    """The images of one dataset that could not be used: each is reported once, too many end the run.
+
+    Args:
+        limit: so many are tolerated.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.reasons: dict[str, str] = {}
+
+    def report(self, name: str, error: UnreadableImageError) -> None:
+        """Log ``error`` the first time ``name`` fails.
+
+        Raises:
+            UsageError: more images failed than ``limit``.
+        """
+        if name in self.reasons:
+            return
+        self.reasons[name] = str(error)
+        if len(self.reasons) > self.limit:
+            raise UsageError(
+                f'{error}; with it {len(self.reasons)} images failed, more than max_bad_images: {self.limit}; '
+                'mend or remove them, or raise max_bad_images'
+            )
+        _LOGGER.warning('skipped image %s', error)
+
+
+def read_square(source: ImageSource, index: int, size: int) -> tuple[np.ndarray, int]:
+    """Return image ``index`` scaled to RGB uint8 (size, size, 3), and its side before.
+
+    Raises:
+        UnreadableImageError: it cannot be read or is not square; the path is named.
+    """
+    image = source.read(index)
+    try:
+        return resize_square(image, size), image.shape[0]
+    except UnreadableImageError as error:
+        raise UnreadableImageError(f'{source.path(index)}: {error}') from error
+
+
+def degrade_uint8(image: np.ndarray, options: DegradationOptions, rng: np.random.Generator) -> np.ndarray:
+    """Return RGB uint8 (h, w, 3) degraded by Eq. 17 with parameters drawn from ``rng``, as a file would hold it."""
+    return to_uint8(degrade(to_float(image), draw_degradation(options, rng), options.kernel_size))
+
+
+def to_tensor(image: np.ndarray) -> torch.Tensor:
+    """Return RGB uint8 (h, w, 3) as float32 (3, h, w) in [-1, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float().div_(127.5).sub_(1)
+
+
+def stem(name: str) -> str:
+    """Return the file name without its suffix, which is what pairs lq and gt; other dots stay."""
+    return str(PurePosixPath(name).with_suffix(''))
+
+
+def pair_by_stem(source: ImageSource, partners: ImageSource) -> list[int | None]:
+    """Return for each image of ``source`` the index in ``partners`` of the one with the same stem, or None."""
+    index_of = {stem(name): index for index, name in enumerate(partners.names)}
+    return [index_of.get(stem(name)) for name in source.names]
+
+
+def keep_to_one_thread() -> None:
+    """In a loader's worker, keep OpenCV from starting a thread per core: the workers are the threads."""
+    if get_worker_info() is not None and cv2.getNumThreads() != 1:
+        cv2.setNumThreads(1)
