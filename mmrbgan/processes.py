@@ -11,6 +11,7 @@ import torch.distributed as dist
 
 from mmrbgan_arch.errors import UsageError
 from mmrbgan_arch.option_reader import read_options
+from mmrbgan_model.ranks import rank_and_size
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,13 +64,6 @@ def start(options: Mapping[str, Any] | None, num_gpu: int) -> None:
         torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', 0)))
     backend = settings.backend if settings.backend != 'auto' else ('nccl' if num_gpu else 'gloo')
     dist.init_process_group(backend, timeout=timedelta(seconds=settings.timeout))
-
-
-def rank_and_size() -> tuple[int, int]:
-    """Return this process's rank and the number of processes."""
-    if dist.is_available() and dist.is_initialized():
-        return dist.get_rank(), dist.get_world_size()
-    return 0, 1
 
 
 def wait_for_all() -> None:

@@ -16,11 +16,12 @@ from torch.utils.data import DataLoader
 
 from mmrbgan_arch.errors import UsageError
 from mmrbgan_model import checkpointing
+from mmrbgan_model.ranks import rank_and_size
+from mmrbgan_model.versions import installed_versions
 
 from . import folders, loaders, option_checks, processes, run_options
 from .feed import BatchFeed
 from .run_log import ProgressBar, RunLog
-from .versions import installed_versions
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ class Run:
     def log(self) -> RunLog:
         """The run's log, which takes the loggers over when it is first asked for."""
         if self._log is None:
-            self._log = RunLog(is_master=processes.rank_and_size()[0] == 0)
+            self._log = RunLog(is_master=rank_and_size()[0] == 0)
         return self._log
 
     def _start_processes(self) -> None:
@@ -83,7 +84,7 @@ class Run:
         if launched:
             processes.start(self.opt.get('dist_params'), self.opt['num_gpu'])
         self.opt['dist'] = launched
-        self.opt['rank'], self.opt['world_size'] = processes.rank_and_size()
+        self.opt['rank'], self.opt['world_size'] = rank_and_size()
         self.log.announce(line)
 
     def _complete(self, is_train: bool) -> None:

@@ -1,7 +1,15 @@
-"""Checkpoints that can be trusted: complete sets, written atomically, found again from anywhere."""
+"""Checkpoints that can be trusted: complete sets in BasicSR's layout, a manifest written last, found again anywhere.
 
+The set of iteration N is ``models/net_*_N.pth`` (``params``, and ``params_ema`` for the generator),
+``training_states/N.state`` and ``training_states/N.json``, the manifest, which names every file with its size and
+SHA-256. A set without its manifest was interrupted and is not resumed from.
+"""
+
+import functools
+import json
 import logging
 import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,63 +18,184 @@ import torch
 
 from mmrbgan_arch.errors import UsageError
 
+from .atomic_files import checksum, remove_partial_files, write_atomically
+
 _LOGGER = logging.getLogger(__name__)
+FORMAT = 'mmrbgan-1'
+_STATE_KEYS = {'epoch', 'iter', 'optimizers', 'schedulers'}
+
+
+class CheckpointFolder:
+    """The checkpoints of one run: its folders ``models`` and ``training_states``."""
+
+    def __init__(self, models: Path, states: Path, keep: int) -> None:
+        """Args: models, states: the folders; keep: so many sets stay beside the best ones, 0 keeps all."""
+        self.models, self.states, self.keep = models, states, keep
+
+    def save(self, state: dict[str, Any], weights: Mapping[str, Mapping[str, Any]]) -> None:
+        """Write the set of iteration ``state['iter']``, then prune.
+
+        Args:
+            state: training state of BasicSR's keys and ours; plain containers and tensors.
+            weights: network label -> what its ``.pth`` holds.
+
+        Raises:
+            UsageError: the disk is full; earlier sets are untouched.
+        """
+        iteration = state['iter']
+        self._manifest(iteration).unlink(missing_ok=True)
+        files = [self._write(self.models / f'net_{label}_{iteration}.pth', held) for label, held in weights.items()]
+        files.append(self._write(self.states / f'{iteration}.state', {**state, 'format': FORMAT}))
+        self._write_manifest(iteration, {'format': FORMAT, 'iter': iteration, 'files': dict(map(_describe, files))})
+
+    def publish(self, iteration: int) -> None:
+        """Copy the weights of a set to ``net_*_latest.pth``, as BasicSR leaves them at the end of a run."""
+        for path in self._weights(iteration):
+            latest = path.with_name(path.name.replace(f'_{iteration}.pth', '_latest.pth'))
+            with open(path, 'rb') as source:
+                write_atomically(latest, functools.partial(shutil.copyfileobj, source))
+
+    def is_complete(self, iteration: int) -> bool:
+        """Say whether the set of ``iteration`` has its manifest."""
+        return self._manifest(iteration).is_file()
+
+    def note_results(self, iteration: int, results: Mapping[str, Any]) -> None:
+        """Add the metrics of a validation, which follows the save, to the set's manifest."""
+        if self.is_complete(iteration):
+            manifest = json.loads(self._manifest(iteration).read_text(encoding='utf-8'))
+            self._write_manifest(iteration, {**manifest, 'results': results})
+
+    def prune(self, best: set[int]) -> None:
+        """Delete the sets that are neither among the last ``keep`` nor in ``best``; manifests go first."""
+        complete = sorted(int(path.stem) for path in self.states.glob('*.json') if path.stem.isdigit())
+        for iteration in complete[: -self.keep] if self.keep else ():
+            if iteration not in best:
+                self._manifest(iteration).unlink(missing_ok=True)
+                for path in [self.states / f'{iteration}.state', *self._weights(iteration)]:
+                    path.unlink(missing_ok=True)
+
+    def newest(self) -> Path | None:
+        """Return the state of the newest set that is whole; each newer one that is not is told with the reason."""
+        for folder in (self.models, self.states):
+            remove_partial_files(folder)
+        found = {int(path.stem): path for path in self.states.glob('*.state') if re.fullmatch(r'\d+', path.stem)}
+        for iteration in sorted(found, reverse=True):
+            fault = self.fault(iteration)
+            if fault is None:
+                return found[iteration]
+            _LOGGER.warning('The checkpoint of iteration %d is skipped: %s', iteration, fault)
+        return None
+
+    def fault(self, iteration: int) -> str | None:
+        """Say what is wrong with the set of ``iteration``, or return None; BasicSR's plain sets have no manifest."""
+        if self.is_complete(iteration):
+            return self._manifest_fault(iteration)
+        try:
+            state = load_state(self.states / f'{iteration}.state')
+        except UsageError as error:
+            return str(error)
+        if state.get('format') == FORMAT:
+            return 'it has no manifest, so its saving was interrupted'
+        return None if self._weights(iteration) else f'there is no {self.models}/net_*_{iteration}.pth'
+
+    def _manifest_fault(self, iteration: int) -> str | None:
+        try:
+            files = json.loads(self._manifest(iteration).read_text(encoding='utf-8'))['files']
+        except (ValueError, KeyError, TypeError):
+            return f'{self._manifest(iteration)} is not readable'
+        for name, told in files.items():
+            path = self.states.parent / name
+            if not path.is_file():
+                return f'{path} is missing'
+            if path.stat().st_size != told['bytes']:
+                return f'{path} has {path.stat().st_size} bytes instead of {told["bytes"]}'
+            if checksum(path) != told['sha256']:
+                return f'{path} was changed or damaged after it was written'
+        return None
+
+    def results(self, iteration: int) -> dict[str, Any] | None:
+        """Return what ``note_results`` added to a set, if anything."""
+        path = self._manifest(iteration)
+        return json.loads(path.read_text(encoding='utf-8')).get('results') if path.is_file() else None
+
+    def _manifest(self, iteration: int) -> Path:
+        return self.states / f'{iteration}.json'
+
+    def _weights(self, iteration: int) -> list[Path]:
+        return sorted(self.models.glob(f'net_*_{iteration}.pth'))
+
+    def _write(self, path: Path, content: Mapping[str, Any]) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, functools.partial(torch.save, content))
+        return path
+
+    def _write_manifest(self, iteration: int, content: Mapping[str, Any]) -> None:
+        text = json.dumps(content, indent=1).encode()
+        write_atomically(self._manifest(iteration), lambda file: file.write(text))
 
 
 def find_state(opt: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the training state that the options ask for, and point ``opt['path']`` to its weights; None: start fresh.
+    """Return the training state that the options ask for, on the CPU, or None for a fresh start.
 
-    Args:
-        opt: the run's options; ``auto_resume`` takes the newest complete set of the run's own folder, otherwise
-            ``path.resume_state`` names one.
+    ``auto_resume`` takes the newest whole set of the run's own folder, otherwise ``path.resume_state`` names one.
+    ``opt['path']`` then points to the weights of that set.
 
     Raises:
-        UsageError: the state named by ``path.resume_state`` cannot be read.
+        UsageError: the state that ``path.resume_state`` names cannot be used.
     """
-    path = _newest_state(Path(opt['path']['training_states'])) if opt['auto_resume'] else None
-    path = path or (Path(opt['path']['resume_state']) if opt['path'].get('resume_state') else None)
+    paths = opt['path']
+    path = None
+    if opt['auto_resume']:
+        path = CheckpointFolder(Path(paths['models']), Path(paths['training_states']), 0).newest()
+    path = path or (Path(paths['resume_state']) if paths.get('resume_state') else None)
     if path is None:
+        if opt['auto_resume']:
+            _LOGGER.warning('There is nothing to resume in %s; starting fresh', paths['training_states'])
         return None
     state = load_state(path)
-    opt['path']['resume_state'] = str(path)
-    _use_weights(opt, state['iter'], path)
+    fault = folder_of(path).fault(state['iter']) if path.stem == str(state['iter']) else None
+    if fault:
+        raise UsageError(f'path.resume_state: {path}: {fault}; name another one or use --auto_resume')
+    paths['resume_state'] = str(path)
+    _use_weights(opt, state['iter'], folder_of(path).models)
     return state
+
+
+def folder_of(state: Path, keep: int = 0) -> CheckpointFolder:
+    """Return the checkpoint folder in which a ``.state`` lies."""
+    return CheckpointFolder(state.parent.parent / 'models', state.parent, keep)
 
 
 def load_state(path: Path) -> dict[str, Any]:
     """Read a training state to the CPU; only plain tensors and containers are accepted.
 
     Raises:
-        UsageError: the file is missing, truncated, no training state, or holds more than tensors.
+        UsageError: the file is missing, truncated, no training state, or holds more than that.
     """
     try:
         state = torch.load(path, map_location='cpu', weights_only=True)
     except Exception as error:
         detail = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UsageError(f'{path}: cannot be read as a training state ({detail})') from error
-    if not isinstance(state, dict) or not {'epoch', 'iter', 'optimizers', 'schedulers'} <= set(state):
+    if not isinstance(state, dict) or not set(state) >= _STATE_KEYS:
         raise UsageError(f'{path}: is no training state of BasicSR (epoch, iter, optimizers, schedulers)')
     return state
 
 
-def _newest_state(folder: Path) -> Path | None:
-    states = {int(path.stem): path for path in folder.glob('*.state') if re.fullmatch(r'\d+', path.stem)}
-    for iteration in sorted(states, reverse=True):
-        try:
-            load_state(states[iteration])
-        except UsageError as error:
-            _LOGGER.warning('skipped a checkpoint: %s', error)
-            continue
-        return states[iteration]
-    return None
+def _describe(path: Path) -> tuple[str, dict[str, Any]]:
+    """Return a file's entry in the manifest: name below the run's folder, size and checksum."""
+    name = f'{path.parent.name}/{path.name}'
+    return name, {'bytes': path.stat().st_size, 'sha256': checksum(path)}
 
 
-def _use_weights(opt: Mapping[str, Any], iteration: int, state: Path) -> None:
-    """Let BasicSR's constructors load the weights of the state, whole and under ``params``."""
-    models = state.parent.parent / 'models'
-    for key in [key for key in opt if key.startswith('network_')]:
-        label = key.removeprefix('network_')
-        if key not in (opt['path'].get('ignore_resume_networks') or ()):
-            opt['path'][f'pretrain_{key}'] = str(models / f'net_{label}_{iteration}.pth')
-            opt['path'][f'param_key_{label}'] = 'params'
-            opt['path'][f'strict_load_{label}'] = True
+def _use_weights(opt: Mapping[str, Any], iteration: int, models: Path) -> None:
+    """Let the constructors load the weights of the set, whole and under ``params``, in place of pretrained ones."""
+    paths = opt['path']
+    for key in [key for key in paths if key.startswith('pretrain_network_')]:
+        paths[key] = None
+    for path in sorted(models.glob(f'net_*_{iteration}.pth')):
+        label = path.name.removeprefix('net_').removesuffix(f'_{iteration}.pth')
+        if f'network_{label}' not in (paths.get('ignore_resume_networks') or ()):
+            paths[f'pretrain_network_{label}'] = str(path)
+            paths[f'param_key_{label}'] = 'params'
+            paths[f'strict_load_{label}'] = True

@@ -1,0 +1,131 @@
+"""Everything a model needs to go on as if it had never stopped, gathered into one checkpoint and put back."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmrbgan_arch.errors import UsageError
+
+from . import ranks, rng_state
+from .checkpointing import CheckpointFolder, folder_of
+from .network_weights import fit_state, pick_state, read_weights
+from .versions import installed_versions
+
+_LOGGER = logging.getLogger('basicsr')
+
+
+class TrainingState:
+    """Saves a model's complete set and restores it.
+
+    ``sources`` are further values for the state, such as the runner's place in the epoch.
+    """
+
+    def __init__(self, model: Any, keep: int) -> None:
+        """Args: model: an MMRBGANModel; keep: sets that stay beside the best ones."""
+        paths = model.opt['path']
+        self._model = model
+        self._folder = CheckpointFolder(Path(paths['models']), Path(paths['training_states']), keep)
+        self._saved = self._validated = -1
+
+    def save(self, epoch: int, iteration: int) -> None:
+        """Write the set of ``iteration`` unless that is done; every rank calls it, the first one writes."""
+        if self._saved == iteration:
+            return
+        state = self._capture(epoch, iteration)
+        if ranks.rank_and_size()[0] == 0:
+            self._folder.save(state, self._weights())
+            self._folder.prune(self._best_iterations())
+        self._saved = iteration
+
+    def publish(self, iteration: int) -> None:
+        """Leave ``net_*_latest.pth``, copies of the set of ``iteration``."""
+        if ranks.rank_and_size()[0] == 0:
+            self._folder.publish(iteration)
+
+    def note_validation(self, iteration: int) -> None:
+        """Keep the metrics of a validation with the set that was saved before it."""
+        if ranks.rank_and_size()[0] == 0 and self._saved == iteration:
+            self._folder.note_results(iteration, self._best())
+        self._validated = iteration
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Put networks, optimizers, scaler, generators and best metrics back.
+
+        Raises:
+            UsageError: the state is of other networks or optimizers than the options ask for.
+        """
+        model, iteration = self._model, state['iter']
+        source = folder_of(Path(model.opt['path']['resume_state']))
+        self._load_networks(source, iteration)
+        self._load_optimizers(state['optimizers'])
+        if state.get('scaler'):
+            model.scaler.load_state_dict(state['scaler'])
+        results = source.results(iteration)
+        model.best_metric_results = results or state.get('best_metrics') or {}
+        self._restore_generators(state)
+        self._saved, self._validated = iteration, iteration if results is not None else -1
+
+    def is_validated(self, iteration: int) -> bool:
+        """Say whether the results of a validation at ``iteration`` are known."""
+        return self._validated == iteration
+
+    def _capture(self, epoch: int, iteration: int) -> dict[str, Any]:
+        model = self._model
+        return {
+            'epoch': epoch,
+            'iter': iteration,
+            'optimizers': [optimizer.state_dict() for optimizer in model.optimizers],
+            'schedulers': [],
+            'scaler': model.scaler.state_dict(),
+            'rng': ranks.gather(rng_state.capture()),
+            'best_metrics': self._best(),
+            'options': model.opt,
+            'versions': installed_versions(),
+            **{name: source() for name, source in model.state_sources.items()},
+        }
+
+    def _weights(self) -> dict[str, dict[str, Any]]:
+        """Return what each network's file holds, in BasicSR's layout."""
+        networks = self._model.networks
+        held = {name: {'params': network.state_dict()} for name, network in networks.items() if name != 'net_g_ema'}
+        held['net_g']['params_ema'] = networks['net_g_ema'].state_dict()
+        return {name.removeprefix('net_'): content for name, content in held.items()}
+
+    def _load_networks(self, folder: CheckpointFolder, iteration: int) -> None:
+        for name, network in self._model.networks.items():
+            label, key = ('net_g', 'params_ema') if name == 'net_g_ema' else (name, 'params')
+            path = folder.models / f'{label}_{iteration}.pth'
+            fit_state(network, pick_state(read_weights(path, 'resume'), key, path, 'resume'), True, path, 'resume')
+
+    def _load_optimizers(self, stored: list[dict[str, Any]]) -> None:
+        """Load the moments; rates and betas are those of the options, which may have been changed for the resume."""
+        optimizers = self._model.optimizers
+        if len(stored) != len(optimizers):
+            raise UsageError(
+                f'path.resume_state: the state has {len(stored)} optimizers and these options make {len(optimizers)}; '
+                'resume with the loss terms it was saved with, or start from its weights by path.pretrain_network_g'
+            )
+        for optimizer, state in zip(optimizers, stored, strict=True):
+            own = optimizer.state_dict()['param_groups']
+            try:
+                groups = [{**new, 'params': old['params']} for new, old in zip(own, state['param_groups'], strict=True)]
+                optimizer.load_state_dict({**state, 'param_groups': groups})
+            except ValueError as error:
+                raise UsageError(f'path.resume_state: an optimizer is of other networks ({error})') from error
+
+    def _restore_generators(self, state: Mapping[str, Any]) -> None:
+        rank, size = ranks.rank_and_size()
+        stored = state.get('rng') or []
+        if len(stored) == size:
+            rng_state.restore(stored[rank])
+        else:
+            _LOGGER.warning('The state has random numbers of %d processes, this run has %d', len(stored), size)
+
+    def _best(self) -> dict[str, Any]:
+        return dict(getattr(self._model, 'best_metric_results', {}))
+
+    def _best_iterations(self) -> set[int]:
+        """Return the iterations at which the first metric of a validation set was best."""
+        firsts = (next(iter(record.values()), None) for record in self._best().values())
+        return {first['iter'] for first in firsts if first}
