@@ -4,7 +4,7 @@ import copy
 import itertools
 import logging
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,12 @@ from mmrbgan_arch.option_reader import read_options
 from mmrbgan_arch.weights_cache import find_weights
 from mmrbgan_data.components import COMPONENTS
 
-from . import loss_terms
+from . import guards, loss_terms, ranks, speed
 from .loss_terms import GeneratorTerm, Step
 from .network_weights import fit_state, pick_state, read_weights
 from .options import TrainOptions
 from .perceptual import build_vgg_features
+from .training_state import TrainingState
 from .validation import Validator, validate, write_picture
 
 basicsr_bridge.connect()
@@ -40,6 +41,9 @@ ARCFACE_ADDRESS = 'https://github.com/TencentARC/GFPGAN/releases/download/v0.1.0
 class MMRBGANModel(BaseModel):
     """Trains and tests MMRBGAN; every network of the run is in ``networks`` by its name in files and options."""
 
+    settings: TrainOptions
+    net_d: Any
+
     def __init__(self, opt: Mapping[str, Any]) -> None:
         """Build the networks of ``opt`` and load their weights.
 
@@ -51,9 +55,10 @@ class MMRBGANModel(BaseModel):
         self.lq: Tensor
         self.gt: Tensor | None = None
         self.log_dict: Mapping[str, float] = OrderedDict()
-        self.net_g = self._add_network('net_g', opt['network_g'])
         if self.is_train:
             self.settings = read_options(TrainOptions, opt['train'], 'train')
+        self.net_g = self._add_network('net_g', opt['network_g'])
+        if self.is_train:
             self._init_training()
         else:
             self.net_g.eval()
@@ -67,6 +72,11 @@ class MMRBGANModel(BaseModel):
         self.terms = self._generator_terms()
         self._setup_optimizers()
         self.train_mode()
+        ranks.copy_first(self.networks.values())
+        self.scaler = speed.grad_scaler(self.settings.amp, self.device)
+        self.iteration = 0
+        self.state_sources: dict[str, Callable[[], Any]] = {}
+        self.training_state = TrainingState(self, self.settings.keep_checkpoints)
 
     def _add_network(self, name: str, options: Mapping[str, Any]) -> nn.Module:
         """Build a network, load its ``path.pretrain_network_*`` and put it on the device."""
@@ -75,9 +85,16 @@ class MMRBGANModel(BaseModel):
         except (TypeError, ValueError) as error:
             raise UsageError(f'{name.replace("net_", "network_")}: {error}') from error
         self._load_pretrained(network, name.removeprefix('net_'))
-        network = self.model_to_device(network)
-        self.networks[name] = self.get_bare_model(network)
-        return network
+        self.networks[name] = network = network.to(self.device)
+        return self._speed_up(network) if self.is_train else network
+
+    def _speed_up(self, network: nn.Module) -> Any:
+        """Apply ``train.channels_last``, ``grad_checkpointing`` and ``compile``; the state dict stays as it is."""
+        if self.settings.channels_last:
+            network.to(memory_format=torch.channels_last)
+        if self.settings.grad_checkpointing:
+            speed.recompute_activations(network)
+        return torch.compile(network) if self.settings.compile else network
 
     def _load_pretrained(self, network: nn.Module, short: str) -> None:
         paths = self.opt['path']
@@ -168,7 +185,7 @@ class MMRBGANModel(BaseModel):
         return [{'params': [p for p in network.parameters() if p.requires_grad], 'lr': rate, 'name': name}]
 
     def _add_optimizer(self, groups: list[dict[str, Any]], betas: tuple[float, float]) -> torch.optim.Optimizer:
-        optimizer = torch.optim.Adam(groups, betas=betas)
+        optimizer = torch.optim.Adam(groups, betas=betas, fused=self.settings.fused_adam)
         for group in optimizer.param_groups:
             group['initial_lr'] = group['lr']
         self.optimizers.append(optimizer)
@@ -195,54 +212,71 @@ class MMRBGANModel(BaseModel):
 
     def feed_data(self, data: Mapping[str, Any]) -> None:
         """Take a batch: ``lq``, and where known ``gt``, ``component_boxes`` and ``component_mask``."""
-        self.lq = data['lq'].to(self.device, non_blocking=True)
-        self.gt = data['gt'].to(self.device, non_blocking=True) if 'gt' in data else None
+        self.files = [str(path) for path in data.get('gt_path', data.get('lq_path', ()))]
+        self.lq = self._to_device(data['lq'])
+        self.gt = self._to_device(data['gt']) if 'gt' in data else None
         if self.is_train:
-            boxes, count = data.get('component_boxes'), len(COMPONENTS)
-            shape = (self.lq.shape[0], count)
-            self.boxes = (torch.zeros(*shape, 4) if boxes is None else boxes).to(self.device, non_blocking=True)
+            boxes, shape = data.get('component_boxes'), (self.lq.shape[0], len(COMPONENTS))
+            self.boxes = self._to_device(torch.zeros(*shape, 4) if boxes is None else boxes)
             mask = data.get('component_mask')
-            self.mask = (torch.zeros(shape, dtype=torch.bool) if mask is None else mask).to(self.device)
+            self.mask = self._to_device(torch.zeros(shape, dtype=torch.bool) if mask is None else mask)
+
+    def _to_device(self, tensor: Tensor) -> Tensor:
+        images_last = tensor.ndim == 4 and self.is_train and self.settings.channels_last
+        layout = torch.channels_last if images_last else torch.preserve_format
+        return tensor.to(self.device, non_blocking=True, memory_format=layout)
 
     def optimize_parameters(self, current_iter: int) -> None:
-        """One iteration (counted from 1)."""
+        """One iteration (counted from 1): every gradient, one check of them all, then every step."""
+        self.iteration = current_iter
         log: dict[str, Tensor] = {}
-        step = self._forward(current_iter)
-        self._generator_step(step, log)
-        self._discriminator_step(step, log)
-        self._component_steps(step, log)
+        self._drop_gradients()
+        for part in speed.parts(self._batch(), self.settings.accumulate):
+            with speed.autocast(self.settings.amp, self.device):
+                step = self._forward(current_iter, part)
+                self._generator_backward(step, log)
+                self._discriminator_backward(step, log)
+                self._component_backwards(step, log)
+        self._share_and_check(log)
+        self._step_optimizers()
         self._update_ema()
-        self.log_dict = self.reduce_loss_dict(log)
 
-    def _forward(self, iteration: int) -> Step:
-        output, pyramid = self.net_g(self.lq, return_pyramid=True)
-        return Step(iteration, self.lq, self.gt, self.boxes, self.mask, output, pyramid)
+    def _batch(self) -> dict[str, Tensor | None]:
+        return {'lq': self.lq, 'gt': self.gt, 'boxes': self.boxes, 'mask': self.mask}
 
-    def _generator_step(self, step: Step, log: dict[str, Tensor]) -> None:
+    def _drop_gradients(self) -> None:
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+
+    def _forward(self, iteration: int, part: Mapping[str, Any]) -> Step:
+        output, pyramid = self.net_g(part['lq'], return_pyramid=True)
+        images = output.float(), [level.float() for level in pyramid]
+        return Step(iteration, part['lq'], part['gt'], part['boxes'], part['mask'], *images)
+
+    def _generator_backward(self, step: Step, log: dict[str, Tensor]) -> None:
         """Minimise Eq. 16 in the generator; the discriminators only pass gradients through."""
+        found: dict[str, Tensor] = {}
         with no_gradient_for([self.net_d, *self.component_nets.values()]):
-            loss = loss_terms.sum_terms(self.terms, step, log)
-            self.optimizer_g.zero_grad(set_to_none=True)
-            loss.backward()
-        self.optimizer_g.step()
+            self._backward(loss_terms.sum_terms(self.terms, step, found), found, log)
 
-    def _discriminator_step(self, step: Step, log: dict[str, Tensor]) -> None:
+    def _discriminator_backward(self, step: Step, log: dict[str, Tensor]) -> None:
         """Maximise logits of true faces, minimise those of restored ones (Eq. 11); R1 at its interval."""
         gan, r1 = self.settings.gan_opt, self.settings.r1_opt
         if gan is None or not gan.active(step.iteration):
             return
         with_penalty = r1 is not None and r1.active(step.iteration) and step.iteration % r1.interval == 0
         gt = step.gt.detach().requires_grad_(with_penalty)
-        real, fake = self.net_d(gt), self.net_d(step.output.detach())
+        with speed.autocast(None if with_penalty else self.settings.amp, self.device):  # R1 in float32
+            real = self.net_d(gt)
+        fake = self.net_d(step.output.detach())
         loss = loss_terms.discriminator_loss(real, fake)
-        log.update(l_d=loss.detach(), out_d_real=real.detach().mean(), out_d_fake=fake.detach().mean())
-        if with_penalty:
-            penalty = loss_terms.gradient_penalty(real, gt)
-            log['l_d_r1'] = penalty.detach()
-            loss = loss + r1.loss_weight * r1.interval * penalty
-        self._minimise(self.optimizer_d, loss)
+        found = {'l_d': loss, 'out_d_real': real.mean(), 'out_d_fake': fake.mean()}
+        if r1 is not None and with_penalty:
+            found['l_d_r1'] = loss_terms.gradient_penalty(real, gt)
+            loss = loss + r1.loss_weight * r1.interval * found['l_d_r1']
+        self._backward(loss, found, log)
 
-    def _component_steps(self, step: Step, log: dict[str, Tensor]) -> None:
+    def _component_backwards(self, step: Step, log: dict[str, Tensor]) -> None:
         """Eq. 12, discriminators' side: tell true components from restored ones, one net per component."""
         if self.settings.component_opt is None or not self.settings.component_opt.active(step.iteration):
             return
@@ -250,17 +284,44 @@ class MMRBGANModel(BaseModel):
             network, mask = self.component_nets[component.name], step.mask(component)
             real = network(step.gt_crops[component.name])
             fake = network(step.output_crops[component.name].detach())
-            loss = loss_terms.masked_cross_entropy(real, True, mask) + loss_terms.masked_cross_entropy(
-                fake, False, mask
-            )
-            log[f'l_d_{component.name}'] = loss.detach()
-            self._minimise(self.optimizers_component[component.name], loss)
+            loss = loss_terms.masked_cross_entropy(real, True, mask)
+            loss = loss + loss_terms.masked_cross_entropy(fake, False, mask)
+            self._backward(loss, {f'l_d_{component.name}': loss}, log)
 
-    @staticmethod
-    def _minimise(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
+    def _backward(self, loss: Tensor, found: Mapping[str, Tensor], log: dict[str, Tensor]) -> None:
+        """Add the gradients of one part's ``loss``, and what was ``found`` to the iteration's means."""
+        self.scaler.scale(loss / self.settings.accumulate).backward()
+        for name, value in found.items():
+            log[name] = log.get(name, 0) + value.detach() / self.settings.accumulate
+
+    def _share_and_check(self, log: Mapping[str, Tensor]) -> None:
+        """Average the gradients over the processes; stop before the step if anything is not finite."""
+        values = dict(log)
+        for optimizer in self.optimizers:
+            ranks.average_gradients(p for group in optimizer.param_groups for p in group['params'])
+            size = None if self.scaler.is_enabled() else guards.gradient_size(optimizer)
+            if size is not None:
+                values[f'gradient of {optimizer.param_groups[0]["name"]}'] = size
+        numbers = guards.to_floats(values)
+        faults = guards.not_finite(numbers)
+        if faults:
+            folder = Path(self.opt['path']['experiments_root'])
+            guards.stop_run(faults, self.iteration, self.files, self._batch(), folder)
+        self.log_dict = {name: numbers[name] for name in log}
+
+    def _step_optimizers(self) -> None:
+        """Step every optimizer that has gradients; with fp16 a step whose gradients overflowed is left out."""
+        for optimizer in self.optimizers:
+            if any(p.grad is not None for group in optimizer.param_groups for p in group['params']):
+                self.scaler.step(optimizer)
+        self.scaler.update()
+        every = self.settings.check_ranks_every
+        if every and self.iteration % every == 0 and (names := ranks.differing(self.networks)):
+            raise RuntimeError(f'iteration {self.iteration}: the processes differ in {", ".join(names)}')
+
+    def get_current_log(self) -> dict[str, float]:
+        """The iteration's losses, averaged over the processes; every process asks together."""
+        return ranks.average_values(self.log_dict)
 
     @torch.no_grad()
     def _update_ema(self) -> None:
@@ -322,13 +383,16 @@ class MMRBGANModel(BaseModel):
     # Files
 
     def save(self, epoch: int, current_iter: int) -> None:
-        """Write the networks in BasicSR's layout and the training state."""
-        for name, network in self.networks.items():
-            if name == 'net_g':
-                self.save_network([network, self.net_g_ema], name, current_iter, param_key=['params', 'params_ema'])
-            elif name != 'net_g_ema':
-                self.save_network(network, name, current_iter)
-        self.save_training_state(epoch, current_iter)
+        """Write the complete set of an iteration; -1, with which BasicSR ends, also leaves ``net_*_latest.pth``."""
+        iteration = self.iteration if current_iter == -1 else current_iter
+        self.training_state.save(epoch, iteration)
+        if current_iter == -1:
+            self.training_state.publish(iteration)
+
+    def resume_training(self, resume_state: Mapping[str, Any]) -> None:
+        """Go on as if the run had not stopped: networks, moving average, optimizers, random numbers, best metrics."""
+        self.training_state.restore(resume_state)
+        self.iteration = resume_state['iter']
 
 
 @contextmanager

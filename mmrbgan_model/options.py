@@ -114,11 +114,29 @@ class TrainOptions:
     """Adversarial losses of eyes and mouth (Eq. 12); the paper's weight is 3; needs network_d_component."""
     r1_opt: R1Term | None = None
     """Gradient penalty of network_d; StyleGAN2's weight is 10."""
+    amp: Literal['bf16', 'fp16'] | None = None
+    """Mixed precision: bf16 on recent GPUs and CPUs, fp16 (with loss scaling) on older GPUs; None: float32."""
+    grad_checkpointing: bool = False
+    """Recompute activations in the backward pass: about a third more time, a fraction of the memory."""
+    accumulate: int = 1
+    """Compute each batch in so many parts, to save memory; the minibatch statistics of network_d see one part."""
+    channels_last: bool = False
+    """Keep feature maps as (b, h, w, c) in memory, which GPUs convolve faster in mixed precision."""
+    compile: bool = False
+    """Compile the networks with torch.compile: minutes at the start, a faster step."""
+    fused_adam: bool = False
+    """One kernel per optimizer step."""
+    keep_checkpoints: int = 3
+    """So many checkpoints stay beside the best one; 0 keeps all."""
+    check_ranks_every: int = 0
+    """Compare the networks of all processes bit for bit every so many iterations; 0: never."""
 
     def __post_init__(self) -> None:
         """Refuse a run that would learn nothing."""
         if self.total_iter < 1:
             raise ValueError(f'total_iter must be at least 1; found {self.total_iter}')
+        if self.accumulate < 1 or self.keep_checkpoints < 0 or self.check_ranks_every < 0:
+            raise ValueError('accumulate must be at least 1, keep_checkpoints and check_ranks_every at least 0')
         terms: tuple[Any, ...] = (
             self.pixel_opt,
             self.pyramid_opt,

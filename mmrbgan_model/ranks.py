@@ -55,6 +55,13 @@ def gather(value: Any) -> list[Any]:
     return box
 
 
+def copy_first(networks: Iterable[nn.Module]) -> None:
+    """Give every rank the first rank's parameters and buffers."""
+    if rank_and_size()[1] > 1:
+        for tensor in (tensor for network in networks for tensor in network.state_dict().values()):
+            dist.broadcast(tensor, src=0)
+
+
 def differing(networks: Mapping[str, nn.Module]) -> list[str]:
     """Return the names of the networks whose tensors are not the same bits on every rank."""
     if rank_and_size()[1] == 1:

@@ -72,8 +72,9 @@ class TrainingState:
 
     def _capture(self, epoch: int, iteration: int) -> dict[str, Any]:
         model = self._model
+        extra = {name: source() for name, source in model.state_sources.items()}
         return {
-            'epoch': epoch,
+            'epoch': extra.get('place', {}).get('epoch', max(epoch, 0)),  # BasicSR's last save says -1
             'iter': iteration,
             'optimizers': [optimizer.state_dict() for optimizer in model.optimizers],
             'schedulers': [],
@@ -82,7 +83,7 @@ class TrainingState:
             'best_metrics': self._best(),
             'options': model.opt,
             'versions': installed_versions(),
-            **{name: source() for name, source in model.state_sources.items()},
+            **extra,
         }
 
     def _weights(self) -> dict[str, dict[str, Any]]:

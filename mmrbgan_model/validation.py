@@ -140,7 +140,7 @@ def validate(
         UsageError: the loader is empty.
     """
     with torch.inference_mode():
-        for batch in tqdm(loader, desc=f'{name}', unit='batch', leave=False, dynamic_ncols=True):
+        for batch in tqdm(loader, desc=f'{name}', unit='batch', leave=False, disable=None):
             restored = restore(batch['lq'])
             for i, path in enumerate(batch['lq_path']):
                 gt = to_picture(batch['gt'][i]) if 'gt' in batch else None
