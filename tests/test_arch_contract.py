@@ -204,6 +204,23 @@ def test_average_of_a_discriminator_keeps_frozen_bits():
     assert all(torch.equal(value, average.module.state_dict()[key]) for key, value in before.items())
 
 
+def test_parallel_training_keeps_frozen_bits(tmp_path):
+    network, x = build('MMRBGANDiscriminator')
+    before = frozen_of(network)
+    distributed = torch.distributed
+    distributed.init_process_group(
+        'gloo', store=distributed.FileStore(str(tmp_path / 'store'), 1), rank=0, world_size=1
+    )
+    try:
+        parallel = torch.nn.parallel.DistributedDataParallel(network)
+        steps = torch.optim.Adam(parallel.parameters(), lr=0.1)
+        parallel(x).sum().backward()
+        steps.step()
+    finally:
+        distributed.destroy_process_group()
+    assert all(torch.equal(value, network.state_dict()[key]) for key, value in before.items())
+
+
 def test_frozen_weights_load_from_a_file():
     source = arch.MMRBGANDiscriminator(32, narrow=1 / 64, freeze_layers=0)
     frozen = arch.MMRBGANDiscriminator(32, narrow=1 / 64, freeze_layers=2)
