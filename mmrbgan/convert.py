@@ -53,6 +53,18 @@ def convert_gpen(generator: Path, discriminator: Path | None, use_mmrb: bool = T
     return networks
 
 
+def convert_arcface(weights: Path) -> dict[str, nn.Module]:
+    """Read ArcFace's file; returns file name -> network.
+
+    Raises:
+        UsageError: the file is unreadable or holds another network.
+    """
+    network = load_network(weights)
+    if not isinstance(network, MMRBGANArcFace):
+        raise UsageError(f'{weights}: holds {type(network).__name__}, not the ResNet-18 of ArcFace')
+    return {'net_identity.pth': network}
+
+
 def write_networks(networks: dict[str, nn.Module], folder: Path) -> None:
     """Write each network into ``folder`` under its name.
 
@@ -71,7 +83,4 @@ def _gpen(args: argparse.Namespace) -> dict[str, nn.Module]:
 
 
 def _arcface(args: argparse.Namespace) -> dict[str, nn.Module]:
-    network = load_network(args.weights)
-    if not isinstance(network, MMRBGANArcFace):
-        raise UsageError(f'{args.weights}: holds {type(network).__name__}, not the ResNet-18 of ArcFace')
-    return {'net_identity.pth': network}
+    return convert_arcface(args.weights)

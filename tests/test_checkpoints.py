@@ -117,7 +117,8 @@ def test_pickled_network_is_refused(tmp_path, generator):
 
 
 def test_torchscript_archive_is_refused(tmp_path):
-    with warnings.catch_warnings(action='ignore'):
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
         torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2)).save(tmp_path / 'net.pth')
     assert 'more than tensors' in fault_of(tmp_path / 'net.pth')
 
