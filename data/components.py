@@ -10,7 +10,7 @@ pixel ``i`` covers ``[i, i + 1)``, so that scaling is a product and the flip is 
 import csv
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -183,16 +183,25 @@ def read_landmarks(path: Path) -> dict[str, np.ndarray]:
     Raises:
         ValueError: a line that is not in this form, named by number.
     """
-    landmarks = {}
+    return dict(read_landmark_rows(path))
+
+
+def read_landmark_rows(path: Path) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield name and landmarks (68 or 49, 2) of every line; a photograph with several faces has several.
+
+    Raises:
+        ValueError: a line that is not in the form, named by number.
+    """
     with path.open(newline='', encoding='utf-8') as file:
         for number, row in enumerate(csv.reader(file), 1):
             if number == 1 and row[:2] == ['file', 'num_points']:
                 continue
             try:
-                landmarks[row[0]] = np.array(row[3 : 3 + 2 * int(row[1])], np.float32).reshape(int(row[1]), 2)
+                points = np.array(row[3 : 3 + 2 * int(row[1])], np.float32).reshape(int(row[1]), 2)
+                to_68(points)
             except (ValueError, IndexError) as error:
                 raise ValueError(f'line {number}: {error}') from error
-    return landmarks
+            yield row[0], points
 
 
 def write_landmarks(path: Path, landmarks: Mapping[str, np.ndarray]) -> None:

@@ -87,8 +87,8 @@ def _background(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.nd
     else:
         ground = _pattern(x, y, rng)
     blur = rng.choice([0, 1.5, 4, 9])
-    ground = cv2.GaussianBlur(ground.astype(np.float32), (0, 0), blur) if blur else ground
-    return ground * (1 + 0.25 * (rng.uniform(-1, 1) * x + rng.uniform(-1, 1) * y) / 2)[..., None]
+    soft = cv2.GaussianBlur(ground.astype(np.float32), (0, 0), blur) if blur else ground
+    return soft * (1 + 0.25 * (rng.uniform(-1, 1) * x + rng.uniform(-1, 1) * y) / 2)[..., None]
 
 
 def _pattern(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:

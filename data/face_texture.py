@@ -55,8 +55,8 @@ def noise(shape: tuple[int, int], scale: float, rng: np.random.Generator) -> np.
 def hair_strands(shape: tuple[int, int], tone: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return a picture (h, w, 3) of hair of about ``tone``: noise combed downwards, waved, with lighter bands."""
     height, width = shape
-    combed = rng.standard_normal((height // 24 + 2, width), dtype=np.float32)
-    combed = cv2.resize(combed, (width, height), interpolation=cv2.INTER_CUBIC)
+    small = rng.standard_normal((height // 24 + 2, width), dtype=np.float32)
+    combed = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
     y, x = np.mgrid[:height, :width].astype(np.float32)
     wave, length, lean = rng.uniform((0, 40, -0.4), (12, 160, 0.4)).astype(np.float32)
     fibre = np.asarray(

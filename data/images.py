@@ -91,6 +91,12 @@ def write_image(path: str | Path, image: np.ndarray, quality: int = 95) -> None:
     path.write_bytes(content.tobytes())
 
 
+def encode_png(image: np.ndarray) -> bytes:
+    """Return RGB uint8 (h, w, 3) as a PNG file."""
+    _, content = cv2.imencode('.png', cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 3])
+    return content.tobytes()
+
+
 def list_images(folder: str | Path) -> list[str]:
     """Return the names of all images under ``folder``, relative, with slashes, sorted; hidden ones are left out."""
     names = []
@@ -183,6 +189,13 @@ def open_lmdb(root: str) -> Any:
     return environment
 
 
+def close_lmdb(root: str | Path) -> None:
+    """Close this process's environment of ``root``, because another is about to take its place."""
+    _, environment = _ENVIRONMENTS.pop(str(root), (0, None))
+    if environment is not None:
+        environment.close()
+
+
 class LmdbKeys(Sequence[str]):
     """The keys of our LMDBs: plain numbers, since LMDB limits keys to 511 bytes and names have no such limit."""
 
@@ -193,6 +206,11 @@ class LmdbKeys(Sequence[str]):
         return self._length
 
     def __getitem__(self, index: Any) -> Any:
+        return self.key(index)
+
+    @staticmethod
+    def key(index: int) -> str:
+        """Return the key of image ``index``."""
         return f'{index:08d}'
 
 

@@ -11,7 +11,9 @@ from .guard import guarded
 COMMANDS: dict[str, tuple[str, str]] = {
     'train': ('mmrbgan.train_command', 'train as an option file says (the same as `basicsr train`)'),
     'test': ('mmrbgan.test_command', 'restore and score test sets (the same as `basicsr test`)'),
+    'prepare': ('mmrbgan_data.prepare', 'photographs into a training set, with landmarks and component boxes'),
     'convert': ('mmrbgan.convert', 'public weights (GPEN, ArcFace) into networks of ours'),
+    'weights': ('mmrbgan.weights', 'fetch public weights into the cache folder and convert them'),
     'doctor': ('mmrbgan.doctor', 'name what is installed, what is broken, and the fix'),
 }
 """Command -> (module with ``add_arguments(parser)`` and ``run(args) -> int``, one line of help)."""

@@ -1,0 +1,238 @@
+"""A folder of photographs into a training set: crops or LMDBs, component boxes, landmarks, split, report, sheets.
+
+The layout: ``train/`` and ``val/`` (or ``train.lmdb/`` and ``val.lmdb/``), each with components.json and landmarks.csv;
+``report.json``, ``contact_sheet_*.jpg`` and ``progress.jsonl``, from which a stopped run goes on.
+"""
+
+import dataclasses
+import itertools
+import os
+import shutil
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+from .components import COMPONENTS_FILE, LANDMARKS_FILE, write_components, write_landmarks
+from .face_cropping import Crop, CropSettings, Skip, circles_of, crop_photograph
+from .images import META_FILE, ImageSource
+from .journal import Entry, Journal, KeptFace
+from .lmdb_writer import write_lmdb
+from .photographs import Photograph
+
+SPLITS = ('train', 'val')
+DUPLICATE_BITS = 10  # of 256: a JPEG of quality 50 at 300 px changes at most 13, two people differ by 40 and more
+IN_FLIGHT = 4  # photographs per worker that may wait for their turn
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetBuilder:
+    """Builds one dataset folder.
+
+    Attributes:
+        output: the folder.
+        settings: of the crops.
+        use_lmdb: LMDBs in the place of folders of PNG files.
+        workers: processes.
+    """
+
+    output: Path
+    settings: CropSettings
+    use_lmdb: bool = False
+    workers: int = 1
+
+    def build(self, photographs: list[Photograph]) -> list[Entry]:
+        """Do what is not done yet, write every file, and return the entries in the photographs' order."""
+        self.output.mkdir(parents=True, exist_ok=True)
+        journal = Journal(self.output, {**dataclasses.asdict(self.settings), 'lmdb': self.use_lmdb})
+        self._crop_all(photographs, journal)
+        entries = [journal.entries[photograph.name] for photograph in photographs]
+        self._remove_forgotten(journal, entries)
+        for split in SPLITS:
+            self._write_split(split, [face for entry in entries if entry.split == split for face in entry.kept])
+        shutil.rmtree(self.output / '.crops', ignore_errors=True)
+        return entries
+
+    def folder(self, split: str) -> Path:
+        """Return where the crops of ``split`` are while they are made."""
+        return self.output / '.crops' / split if self.use_lmdb else self.output / split
+
+    def source(self, split: str) -> ImageSource | None:
+        """Return the finished images of ``split``, None if it has none."""
+        path = self.output / (f'{split}.lmdb' if self.use_lmdb else split)
+        return ImageSource(path) if (path / COMPONENTS_FILE).is_file() else None
+
+    def _crop_all(self, photographs: list[Photograph], journal: Journal) -> None:
+        from tqdm import tqdm
+
+        todo = [photo for photo in photographs if not journal.is_done(photo.name, _stamp(photo))]
+        known = [face for entry in journal.entries.values() for face in entry.kept]
+        duplicates = Duplicates(known)
+        bar = tqdm(
+            self._results(todo), 'photographs', len(photographs), initial=len(photographs) - len(todo), unit='photo'
+        )
+        kept = len(known)
+        for photograph, results in bar:
+            self._forget(journal.entries.get(photograph.name), duplicates)
+            entry = self._store(photograph, results, duplicates)
+            journal.add(entry)
+            kept += len(entry.kept)
+            bar.set_postfix(faces=kept, refresh=False)
+
+    def _results(self, photographs: list[Photograph]) -> Iterator[tuple[Photograph, list[Crop | Skip]]]:
+        """Yield each photograph with its faces, in order; a few are worked on ahead, and no more."""
+        if self.workers <= 1:
+            for photograph in photographs:
+                yield photograph, _crop(photograph, self.settings)
+            return
+        ahead: deque[Photograph] = deque(photographs)
+        while ahead:
+            try:
+                yield from self._pooled(ahead)
+            except (
+                BrokenProcessPool
+            ):  # a decoder or detector crashed its process: the photograph at the head, or near it
+                photograph = ahead.popleft()
+                yield photograph, _crop_alone(photograph, self.settings)
+
+    def _pooled(self, ahead: deque[Photograph]) -> Iterator[tuple[Photograph, list[Crop | Skip]]]:
+        """Yield results and take their photographs from ``ahead`` until it is empty."""
+        # Not forked: OpenCV's and torch's threads do not survive a fork.
+        with ProcessPoolExecutor(self.workers, mp_context=get_context('spawn')) as pool:
+            upcoming = iter(list(ahead))
+            waiting: deque[Future[list[Crop | Skip]]] = deque()
+            while ahead:
+                for photograph in itertools.islice(upcoming, IN_FLIGHT * self.workers - len(waiting)):
+                    waiting.append(pool.submit(_crop, photograph, self.settings))
+                result = waiting.popleft().result()
+                yield ahead.popleft(), result
+
+    def _store(self, photograph: Photograph, results: Iterable[Crop | Skip], duplicates: 'Duplicates') -> Entry:
+        """Write the crops that are no duplicates, and return what became of each face."""
+        kept: list[KeptFace] = []
+        skipped: list[tuple[str, str]] = []
+        for number, result in enumerate(results):
+            name = f'{photograph.stem}_{number}.png'
+            if isinstance(result, Skip):
+                skipped.append((result.reason, result.detail))
+            elif twin := duplicates.find(result.fingerprint):
+                skipped.append(('duplicate', f'of {twin}'))
+            else:
+                path = self.folder(photograph.split) / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(result.content)
+                face = KeptFace(name, result.landmarks, result.source_side, result.sharpness, result.fingerprint)
+                duplicates.add(face)
+                kept.append(face)
+        return Entry(photograph.name, _stamp(photograph), photograph.split, tuple(kept), tuple(skipped))
+
+    def _forget(self, entry: Entry | None, duplicates: 'Duplicates') -> None:
+        """Remove the crops of a photograph that has changed since."""
+        for face in entry.kept if entry else ():
+            (self.folder(entry.split) / face.file).unlink(missing_ok=True)  # type: ignore[union-attr]
+            duplicates.remove(face)
+
+    def _remove_forgotten(self, journal: Journal, entries: list[Entry]) -> None:
+        """Remove the crops of photographs that are gone."""
+        current = {entry.photo for entry in entries}
+        for entry in journal.entries.values():
+            if entry.photo not in current:
+                for face in entry.kept:
+                    (self.folder(entry.split) / face.file).unlink(missing_ok=True)
+
+    def _write_split(self, split: str, faces: list[KeptFace]) -> None:
+        """Write the annotations of ``split`` and, if asked for, its LMDB."""
+        folder, target = self.folder(split), self.output / f'{split}.lmdb'
+        if not faces:
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        circles = {face.file: circles_of(face.landmarks, self.settings.size) for face in faces}
+        write_components(folder / COMPONENTS_FILE, circles, self.settings.size)
+        landmarks = {face.file: face.landmarks for face in faces if len(face.landmarks) > 5}
+        write_landmarks(folder / LANDMARKS_FILE, landmarks)
+        if self.use_lmdb:
+            extra = [folder / COMPONENTS_FILE, folder / LANDMARKS_FILE]
+            names = [face.file for face in faces]
+            if _has_exactly(target, names) and not any((folder / name).is_file() for name in names):
+                return
+            write_lmdb(target, *_encoded(folder, target, names), extra)
+
+
+class Duplicates:
+    """Finds near duplicates among the faces kept so far by their fingerprints.
+
+    Args:
+        faces: kept by an earlier run.
+    """
+
+    def __init__(self, faces: Iterable[KeptFace]) -> None:
+        self._files: list[str] = []
+        self._prints = np.empty((64, 32), np.uint8)
+        for face in faces:
+            self.add(face)
+
+    def add(self, face: KeptFace) -> None:
+        """Remember ``face``."""
+        if len(self._files) == len(self._prints):
+            self._prints = np.concatenate([self._prints, np.empty_like(self._prints)])
+        self._prints[len(self._files)] = face.fingerprint
+        self._files.append(face.file)
+
+    def remove(self, face: KeptFace) -> None:
+        """Forget ``face``."""
+        if face.file in self._files:
+            row = self._files.index(face.file)
+            self._files.pop(row)
+            self._prints[row : len(self._files)] = self._prints[row + 1 : len(self._files) + 1]
+
+    def find(self, fingerprint: np.ndarray) -> str | None:
+        """Return the file of a face that is the same but for compression and scale, if there is one."""
+        differing = np.bitwise_xor(self._prints[: len(self._files)], fingerprint)
+        distance = np.unpackbits(differing, axis=1).sum(1)
+        return self._files[int(distance.argmin())] if len(distance) and distance.min() <= DUPLICATE_BITS else None
+
+
+def _crop(photograph: Photograph, settings: CropSettings) -> list[Crop | Skip]:
+    """Crop one photograph (in a worker); landmarks were asked for and it has none: that is the reason."""
+    if photograph.landmarks == ():
+        return [Skip('no landmarks', 'the file of landmarks does not name it')]
+    return crop_photograph(photograph.path, settings, photograph.landmarks, photograph.landmarks_side)
+
+
+def _crop_alone(photograph: Photograph, settings: CropSettings) -> list[Crop | Skip]:
+    """Crop one photograph in a process of its own, whose crash is that photograph's reason."""
+    with ProcessPoolExecutor(1, mp_context=get_context('spawn')) as pool:
+        try:
+            return pool.submit(_crop, photograph, settings).result()
+        except BrokenProcessPool:
+            return [Skip('unreadable', 'it crashes the program that reads it')]
+
+
+def _stamp(photograph: Photograph) -> tuple[int, int]:
+    try:
+        status = os.stat(photograph.path)
+        return status.st_size, status.st_mtime_ns
+    except OSError:  # a broken link: reading it will tell
+        return 0, 0
+
+
+def _has_exactly(target: Path, names: list[str]) -> bool:
+    return (target / META_FILE).is_file() and ImageSource(target).names == names
+
+
+def _encoded(folder: Path, old: Path, names: list[str]) -> tuple[Iterator[tuple[str, bytes]], int]:
+    """Return (name, PNG) of each crop, new ones from ``folder`` and others from the LMDB ``old``, and their size."""
+    stored = ImageSource(old) if (old / META_FILE).is_file() else None
+    place = {name: index for index, name in enumerate(stored.names)} if stored else {}
+    total = sum(f.stat().st_size for f in folder.rglob('*.png')) + ((old / 'data.mdb').stat().st_size if stored else 0)
+
+    def read() -> Iterator[tuple[str, bytes]]:
+        for name in names:
+            new = (folder / name).is_file()
+            yield name, (folder / name).read_bytes() if new or stored is None else stored.read_bytes(place[name])
+
+    return read(), total
