@@ -20,6 +20,13 @@ from mmrbgan_data.images import MAX_PIXELS, UnreadableImageError
 ORIENTATION_TAG = 0x0112
 KEPT_FORMATS = frozenset(('PNG', 'TIFF', 'BMP', 'WEBP'))  # written without loss; anything else becomes PNG
 SUFFIXES_BY_FORMAT = {'PNG': '.png', 'TIFF': '.tif', 'BMP': '.bmp', 'WEBP': '.webp', 'JPEG': '.jpg'}
+SAVE_OPTIONS: dict[str, dict[str, Any]] = {
+    'PNG': {'compress_level': 3},  # a third of the time of the default, some percent larger
+    'TIFF': {'compression': 'tiff_deflate'},
+    'BMP': {},
+    'WEBP': {'lossless': True, 'exact': True},  # exact: colour under full transparency stays
+    'JPEG': {'quality': 95, 'subsampling': 0},
+}
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
@@ -91,15 +98,11 @@ def encode_picture(picture: Picture, file_format: str) -> bytes:
     image = _to_pillow(picture)
     if file_format == 'JPEG' and image.mode in ('LA', 'RGBA'):
         image = Image.alpha_composite(Image.new('RGBA', image.size, 'white'), image.convert('RGBA')).convert('RGB')
-    options: dict[str, Any] = {
-        'JPEG': {'quality': 95, 'subsampling': 0},
-        'WEBP': {'lossless': True, 'exact': True},  # exact: colour under full transparency stays
-        'PNG': {'compress_level': 3},  # a third of the time of the default, some percent larger
-        'TIFF': {'compression': 'tiff_deflate'},
-    }.get(file_format, {})
     metadata = {'icc_profile': picture.icc, 'exif': picture.exif} if file_format != 'BMP' else {}
     stream = io.BytesIO()
-    image.save(stream, file_format, **options, **{key: value for key, value in metadata.items() if value})
+    image.save(
+        stream, file_format, **SAVE_OPTIONS[file_format], **{key: value for key, value in metadata.items() if value}
+    )
     return stream.getvalue()
 
 
@@ -113,7 +116,7 @@ def output_format(picture: Picture, wanted: str) -> str:
 
 
 def resize_picture(picture: Picture, scale: float) -> Picture:
-    """Return the picture enlarged by ``scale`` (bicubic; by area when it shrinks).
+    """Return the picture enlarged by ``scale`` (Lanczos; by area when it shrinks).
 
     Raises:
         UnreadableImageError: the result would be too large.
@@ -124,7 +127,7 @@ def resize_picture(picture: Picture, scale: float) -> Picture:
     size = max(1, round(width * scale)), max(1, round(height * scale))
     if size[0] * size[1] > MAX_PIXELS:
         raise UnreadableImageError(f'{size[0]}x{size[1]} at scale {scale:g} is too large; choose a smaller scale')
-    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LANCZOS4
     alpha = None if picture.alpha is None else cv2.resize(picture.alpha, size, interpolation=method)
     return dataclasses.replace(picture, pixels=cv2.resize(picture.pixels, size, interpolation=method), alpha=alpha)
 
