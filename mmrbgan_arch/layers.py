@@ -7,18 +7,23 @@ Must compute what GPEN's published generator and discriminator compute with the 
 import math
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce as sum_over_processes
 
 SLOPE = 0.2
+GAIN = math.sqrt(2)
 BINOMIAL = (1.0, 3.0, 3.0, 1.0)
 
 
-def scaled_leaky_relu(x: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Add ``bias`` (c,) along dimension 1, then leaky ReLU (slope 0.2) times sqrt(2), which keeps the variance."""
-    if bias is not None:
-        x = x + bias.view(1, -1, *(1,) * (x.ndim - 2))
-    return F.leaky_relu(x, SLOPE) * math.sqrt(2)
+def leaky_relu(x: Tensor) -> Tensor:
+    """Leaky ReLU (slope 0.2), in place.
+
+    StyleGAN2 multiplies by sqrt(2) afterwards, which keeps the variance. Since f(a x) = a f(x) for a > 0, every layer
+    here multiplies its weights and bias by ``GAIN`` instead, which costs no pass over the feature map.
+    """
+    return F.leaky_relu(x, SLOPE, inplace=True)
 
 
 def pixel_norm(x: Tensor) -> Tensor:
@@ -45,9 +50,9 @@ class BinomialFilter(nn.Module):
         """The kernel as depthwise weights (c, 1, 4, 4) for the channels of ``x``."""
         return self.kernel.to(x.dtype).expand(x.shape[1], 1, 4, 4)
 
-    def blur(self, x: Tensor, padding: int, stride: int = 1) -> Tensor:
-        """Filter (b, c, h, w) with zero padding -> (b, c, (h + 2 padding - 4) // stride + 1, ...)."""
-        return F.conv2d(x, self.weight(x), padding=padding, stride=stride, groups=x.shape[1])
+    def blur(self, x: Tensor, padding: int, stride: int = 1, bias: Tensor | None = None) -> Tensor:
+        """Filter (b, c, h, w) with zero padding, add bias (c,) -> (b, c, (h + 2 padding - 4) // stride + 1, ...)."""
+        return F.conv2d(x, self.weight(x), bias, padding=padding, stride=stride, groups=x.shape[1])
 
     def upsample(self, x: Tensor) -> Tensor:
         """Double (b, c, h, w) to (b, c, 2h, 2w); with gain 4 flat areas keep their value."""
@@ -103,8 +108,9 @@ class EqualizedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(b, in) -> (b, out)."""
-        out = F.linear(x, self.weight * self.scale, self.bias * self.lr_multiplier)
-        return scaled_leaky_relu(out) if self.activate else out
+        gain = GAIN if self.activate else 1.0
+        out = F.linear(x, self.weight * (self.scale * gain), self.bias * (self.lr_multiplier * gain))
+        return leaky_relu(out) if self.activate else out
 
 
 class ConvLayer(nn.Module):
@@ -132,8 +138,10 @@ class ConvLayer(nn.Module):
         """(b, in, h, w) -> (b, out, h, w), or half the size with ``down``."""
         if self.filter is not None:
             x = self.filter.blur(x, self.blur_padding, self.blur_stride)
-        x = self.conv(x)
-        return x if self.bias is None else scaled_leaky_relu(x, self.bias)
+        if self.bias is None:
+            return self.conv(x)
+        weight = self.conv.weight * (self.conv.scale * GAIN)
+        return leaky_relu(F.conv2d(x, weight, self.bias * GAIN, self.conv.stride, self.conv.padding))
 
 
 class UpConvLayer(nn.Module):
@@ -148,8 +156,8 @@ class UpConvLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(b, in, h, w) -> (b, out, 2h, 2w)."""
-        weight = (self.conv.weight * self.conv.scale).transpose(0, 1)
-        return scaled_leaky_relu(self.filter.blur(F.conv_transpose2d(x, weight, stride=2), 1), self.bias)
+        weight = (self.conv.weight * (self.conv.scale * GAIN)).transpose(0, 1)
+        return leaky_relu(self.filter.blur(F.conv_transpose2d(x, weight, stride=2), 1, bias=self.bias * GAIN))
 
 
 class ModulatedConv2d(nn.Module):
@@ -177,16 +185,23 @@ class ModulatedConv2d(nn.Module):
         self.demodulate = demodulate
         self.filter = BinomialFilter(gain=4) if up else None
 
-    def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        """(b, in, h, w) and style (b, style_dim) -> (b, out, h, w), twice the size with ``up``."""
+    def forward(self, x: Tensor, style: Tensor, bias: Tensor, gain: float = 1.0) -> Tensor:
+        """(b, in, h, w), style (b, style_dim), bias (out,) -> gain * convolution + bias.
+
+        Returns:
+            (b, out, h, w), twice the size with ``up``.
+        """
         style = self.modulation(style)  # (b, in)
         weight = self.weight * self.scale
         x = x * style[:, :, None, None]
+        if not self.demodulate:
+            return F.conv2d(x, weight * gain, bias, padding=weight.shape[-1] // 2)
         if self.filter is None:
             x = F.conv2d(x, weight, padding=weight.shape[-1] // 2)
         else:
             x = self.filter.blur(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2), 1)
-        return x * self.demodulation(weight, style)[:, :, None, None] if self.demodulate else x
+        factor = self.demodulation(weight, style) * gain  # (b, out)
+        return (x * factor[:, :, None, None]).add_(bias[:, None, None])
 
     @staticmethod
     def demodulation(weight: Tensor, style: Tensor) -> Tensor:
@@ -200,5 +215,15 @@ def minibatch_stddev(x: Tensor) -> Tensor:
 
     (b, c, h, w) -> (b, c + 1, h, w).
     """
-    deviation = torch.sqrt(x.var(dim=0, unbiased=False) + 1e-8).mean()
+    values = x.float()  # 1e-8 is nothing in fp16
+    centred = values - _mean_over_batch(values)
+    deviation = torch.sqrt(_mean_over_batch(centred.square()) + 1e-8).mean().to(x.dtype)
     return torch.cat([x, deviation.expand(x.shape[0], 1, *x.shape[2:])], dim=1)
+
+
+def _mean_over_batch(x: Tensor) -> Tensor:
+    """Mean over dimension 0 and over the processes that train together, all of them with equal batches."""
+    mean = x.mean(dim=0)
+    if not (torch.is_grad_enabled() and dist.is_available() and dist.is_initialized()):
+        return mean
+    return sum_over_processes(mean) / dist.get_world_size()

@@ -3,7 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from .layers import BinomialFilter, EqualizedLinear, ModulatedConv2d, pixel_norm, scaled_leaky_relu
+from .layers import GAIN, BinomialFilter, EqualizedLinear, ModulatedConv2d, leaky_relu, pixel_norm
+
+RGB_START = 0.1
 
 
 class StyleBlock(nn.Module):
@@ -20,8 +22,9 @@ class StyleBlock(nn.Module):
 
     def forward(self, x: Tensor, style: Tensor, noise: Tensor) -> Tensor:
         """(b, in, h, w), (b, style_dim), noise (b, out, h', w') -> (b, 2 out, h', w')."""
-        x = torch.cat([self.conv(x, style), self.noise_weight * noise], dim=1)
-        return scaled_leaky_relu(x, self.bias)
+        bias, noise_bias = (self.bias * GAIN).chunk(2)
+        noise = (noise * (self.noise_weight * GAIN)).add_(noise_bias[:, None, None])
+        return leaky_relu(torch.cat([self.conv(x, style, bias, GAIN), noise], dim=1))
 
 
 class ToRGB(nn.Module):
@@ -31,12 +34,14 @@ class ToRGB(nn.Module):
         """Args: in_channels: of the feature map."""
         super().__init__()
         self.conv = ModulatedConv2d(in_channels, 3, 1, style_dim, demodulate=False)
+        # A fresh image is the sum over the scales; from a small start, training begins near grey, not at noise.
+        nn.init.normal_(self.conv.weight, std=RGB_START)
         self.bias = nn.Parameter(torch.zeros(3))
         self.filter = BinomialFilter(gain=4)
 
     def forward(self, x: Tensor, style: Tensor, image: Tensor | None) -> Tensor:
         """(b, in, h, w), (b, style_dim), image (b, 3, h/2, w/2) or None -> (b, 3, h, w)."""
-        out = self.conv(x, style) + self.bias[:, None, None]
+        out = self.conv(x, style, self.bias)
         return out if image is None else out + self.filter.upsample(image)
 
 
