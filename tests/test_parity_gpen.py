@@ -10,14 +10,6 @@ from mmrbgan_arch.gpen import convert_discriminator, convert_generator
 TOLERANCE = 1e-4
 
 
-@pytest.fixture(scope='module', autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def assert_near(ours, theirs):
     theirs = torch.as_tensor(theirs)
     assert (ours - theirs).abs().max() <= TOLERANCE * theirs.abs().max()
