@@ -65,6 +65,7 @@ class MMRBGANDegradationDataset(Dataset):
     """
 
     takes_sample_keys = True  # see ResumableSampler
+    options_class = DegradationDatasetOptions
 
     def __init__(self, opt: Mapping[str, Any]) -> None:
         super().__init__()

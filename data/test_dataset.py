@@ -50,6 +50,8 @@ class MMRBGANTestDataset(Dataset):
         UsageError: a wrong key or value, a folder that is missing or without a readable image, an lq without its gt.
     """
 
+    options_class = TestDatasetOptions
+
     def __init__(self, opt: Mapping[str, Any]) -> None:
         super().__init__()
         self.opt = opt
