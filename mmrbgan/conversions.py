@@ -1,0 +1,57 @@
+"""Pictures from what other programs hold: arrays, Pillow images, tensors."""
+
+import io
+from typing import Any
+
+import numpy as np
+
+from mmrbgan_arch.errors import UsageError
+
+from .pictures import Picture, decode_picture
+
+
+def from_array(array: np.ndarray) -> Picture:
+    """Take (h, w), (h, w, 3) RGB or (h, w, 4) RGBA, uint8 or uint16.
+
+    Raises:
+        UsageError: another shape or type.
+    """
+    channels = 1 if array.ndim == 2 else array.shape[-1] if array.ndim == 3 else 0
+    if array.dtype not in (np.uint8, np.uint16) or channels not in (1, 3, 4) or 0 in array.shape:
+        raise UsageError(
+            f'an array of shape {array.shape} and type {array.dtype}; restore takes (h, w), (h, w, 3) RGB or '
+            '(h, w, 4) RGBA of uint8 or uint16'
+        )
+    layers = array.reshape(*array.shape[:2], channels)
+    if channels == 1:
+        return Picture(np.repeat(layers, 3, 2), grey=True)
+    alpha = np.ascontiguousarray(layers[:, :, 3]) if channels == 4 else None
+    return Picture(np.ascontiguousarray(layers[:, :, :3]), alpha)
+
+
+def from_pillow(image: Any) -> Picture:
+    """Take a Pillow image of any mode, turned upright, with its profile and EXIF."""
+    if image.mode not in ('1', 'L', 'LA', 'P', 'RGB', 'RGBA', 'I;16'):
+        image = image.convert('RGB')
+    stream = io.BytesIO()
+    options = {key: image.info[key] for key in ('exif', 'icc_profile') if image.info.get(key)}
+    image.save(stream, 'PNG', compress_level=0, **options)
+    return decode_picture(stream.getvalue(), 'image')
+
+
+def from_tensor(tensor: Any) -> Picture:
+    """Take a float tensor (3, h, w) or (1, h, w), RGB or grey in [0, 1].
+
+    Raises:
+        UsageError: another kind, shape or range.
+    """
+    import torch
+
+    if not isinstance(tensor, torch.Tensor):
+        raise UsageError(f'restore takes a path, a Pillow image, an array or a tensor; found {type(tensor).__name__}')
+    if tensor.ndim != 3 or tensor.shape[0] not in (1, 3) or not tensor.is_floating_point() or not tensor.numel():
+        raise UsageError(f'a tensor of shape {tuple(tensor.shape)} and {tensor.dtype}; restore takes float (3, h, w)')
+    if not bool(((tensor >= 0) & (tensor <= 1)).all()):
+        raise UsageError('a tensor with values outside [0, 1]; scale it first')
+    array = (tensor.detach().float().cpu() * 255).round().byte().permute(1, 2, 0).numpy()
+    return from_array(np.ascontiguousarray(array[:, :, 0] if array.shape[2] == 1 else array))

@@ -1,0 +1,132 @@
+"""Runs aligned faces through the network: in batches that fit, in half precision where it holds, on any device."""
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mmrbgan_arch.errors import UsageError
+
+_LOGGER = logging.getLogger(__name__)
+
+PRECISIONS = {'float32': torch.float32, 'float16': torch.float16, 'bfloat16': torch.bfloat16}
+# Measured with tests/test_restore_network.py's tool: peak bytes per face are about this many full-size feature maps.
+MAPS_PER_FACE = 12
+CPU_BUDGET, MAX_BATCH = 2 * 2**30, 32
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the device called ``name``; ``auto`` takes CUDA, then MPS, then the CPU.
+
+    Raises:
+        UsageError: it is unknown or not here.
+    """
+    if name == 'auto':
+        found = 'cuda' if torch.cuda.is_available() else 'mps' if torch.backends.mps.is_available() else 'cpu'
+        return torch.device(found)
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(f'--device {name}: not usable here ({reason}); take cpu or auto') from error
+    return device
+
+
+class FaceNetwork:
+    """A restoring network, ready for faces of its own size.
+
+    Args:
+        network: takes and returns (b, 3, size, size) RGB in [-1, 1].
+        size: side of its faces in pixels.
+        device: where it runs.
+        precision: a key of ``PRECISIONS``, or auto: float16 on CUDA, float32 elsewhere.
+        batch: faces at once; None: as many as fit, 32 at most.
+
+    Raises:
+        UsageError: an unknown precision or a batch below 1.
+    """
+
+    def __init__(
+        self, network: nn.Module, size: int, device: torch.device, precision: str = 'auto', batch: int | None = None
+    ) -> None:
+        if precision != 'auto' and precision not in PRECISIONS:
+            raise UsageError(f'--precision {precision}: known are auto, {", ".join(PRECISIONS)}')
+        if batch is not None and batch < 1:
+            raise UsageError(f'--batch {batch}: must be at least 1')
+        self.network = network.to(device).eval()
+        self.size = size
+        self.device = device
+        chosen = ('float16' if device.type == 'cuda' else 'float32') if precision == 'auto' else precision
+        self.dtype = PRECISIONS[chosen]
+        self.batch = batch or batch_that_fits(network, size, device)
+        self.runs = 0
+
+    def __call__(self, faces: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Restore faces (size, size, 3) float32 RGB in [0, 1] -> the same shapes.
+
+        A batch that does not fit into memory is halved, for good.
+
+        Raises:
+            UsageError: not even one face fits, or the weights give no numbers.
+        """
+        restored: list[np.ndarray] = []
+        while len(restored) < len(faces):
+            some = faces[len(restored) : len(restored) + self.batch]
+            try:
+                restored += self._run(some)
+            except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
+                self._halve(error, len(some))
+        return restored
+
+    def _run(self, faces: Sequence[np.ndarray]) -> list[np.ndarray]:
+        self.runs += 1
+        batch = torch.from_numpy(np.stack(faces)).permute(0, 3, 1, 2).to(self.device) * 2 - 1
+        with torch.inference_mode():
+            result = self._forward(batch, self.dtype)
+            if self.dtype != torch.float32 and not torch.isfinite(result).all():
+                _LOGGER.warning('%s overflows with these weights; going on in float32', self.dtype)
+                self.dtype = torch.float32
+                result = self._forward(batch, self.dtype)
+        if not torch.isfinite(result).all():
+            raise UsageError('the network gives values that are no numbers; its weights are damaged')
+        pictures = result.float().clamp(-1, 1).add(1).div(2).permute(0, 2, 3, 1)
+        return list(pictures.contiguous().cpu().numpy())
+
+    def _forward(self, batch: Tensor, dtype: torch.dtype) -> Tensor:
+        with torch.autocast(self.device.type, dtype=dtype, enabled=dtype != torch.float32):
+            return self.network(batch)
+
+    def _halve(self, error: Exception, tried: int) -> None:
+        if not is_out_of_memory(error):
+            raise error
+        if tried == 1:
+            raise UsageError(
+                f'out of memory with a single face of {self.size} px; try --device cpu or --precision'
+            ) from error
+        self.batch = tried // 2
+        if self.device.type == 'cuda':
+            torch.cuda.empty_cache()
+        _LOGGER.warning('out of memory; going on with batches of %d', self.batch)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Say whether ``error`` is a device's or the machine's 'out of memory'."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return any(words in str(error) for words in ("can't allocate memory", 'not enough memory', 'out of memory'))
+
+
+def batch_that_fits(network: nn.Module, size: int, device: torch.device) -> int:
+    """Return how many faces fit: into 2 GiB on a CPU, into half of a GPU's free memory."""
+    budget = torch.cuda.mem_get_info(device)[0] // 2 if device.type == 'cuda' else CPU_BUDGET
+    return max(1, min(MAX_BATCH, budget // bytes_per_face(network, size)))
+
+
+def bytes_per_face(network: nn.Module, size: int) -> int:
+    """Estimate the memory of one face from the width at the full size, that is the first convolution's."""
+    first = next((weight for weight in network.parameters() if weight.ndim == 4), None)
+    width = first.shape[0] if first is not None else 3
+    return MAPS_PER_FACE * width * size * size * 4

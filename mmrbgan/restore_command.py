@@ -1,0 +1,172 @@
+"""What `mmrbgan restore` does: photographs and folders in, the same with restored faces out."""
+
+import argparse
+import json
+import sys
+from collections import Counter
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from mmrbgan_arch.errors import UsageError
+
+from .before_after import before_after_sheet
+from .face_choice import read_face_file
+from .output_folder import OutputFolder, list_photos
+from .pictures import SUFFIXES_BY_FORMAT, Picture, encode_picture, output_format
+from .restorer import Restorer, Settings
+from .results import RestoredPhoto
+
+REPORT = 'faces.json'
+SOME_FAILED = 1
+
+
+def run(args: argparse.Namespace) -> int:
+    """Restore; return 0, or 1 if some photograph failed.
+
+    Raises:
+        UsageError: nothing could be begun.
+    """
+    if args.demo:
+        from .demo import run_demo
+
+        return run_demo(make_restorer(args, Settings(strength=args.strength)), Path(args.output or 'mmrbgan_demo'))
+    if not args.inputs or not args.output:
+        raise UsageError('name photographs or folders, and where to put the results with -o FOLDER (or try --demo)')
+    photos = list_photos(args.inputs)
+    command = RestoreCommand(args, photos)
+    restorer = make_restorer(args, make_settings(args))
+    _say(describe(restorer, args.weights is None))
+    return command.restore_all(restorer)
+
+
+def make_settings(args: argparse.Namespace) -> Settings:
+    """Return the settings that the flags name."""
+    return Settings(
+        faces=args.faces if args.faces in ('all', 'largest', 'center') else read_face_file(args.faces),
+        min_face=args.min_face,
+        strength=args.strength,
+        scale=args.scale,
+        aligned=args.aligned,
+        color=args.color,
+        detail=args.detail,
+        measure_identity=args.identity,
+        min_identity=args.min_identity,
+    )
+
+
+def make_restorer(args: argparse.Namespace, settings: Settings) -> Restorer:
+    """Return the restorer that the flags name."""
+    return Restorer(
+        args.weights,
+        device=args.device,
+        detector=args.detector,
+        detector_weights=args.detector_weights,
+        mask=args.mask,
+        recogniser=args.recogniser,
+        recogniser_weights=args.recogniser_weights,
+        batch=args.batch,
+        precision=args.precision,
+        settings=settings,
+    )
+
+
+def describe(restorer: Restorer, is_default: bool) -> str:
+    """Return one line: which network runs where."""
+    weights = f"the package's own weights ({restorer.weights.name})" if is_default else str(restorer.weights)
+    network = restorer.network
+    return (
+        f'{weights}: faces of {network.size} px on {restorer.device}, {str(network.dtype).removeprefix("torch.")}, '
+        f'batches of {network.batch}; detector {getattr(restorer.detector, "name", "own")}'
+    )
+
+
+class RestoreCommand:
+    """One call of the command: where each photograph goes, what is said of it, and the report."""
+
+    def __init__(self, args: argparse.Namespace, photos: list[tuple[Path, PurePosixPath]]) -> None:
+        self.args = args
+        self.relative = dict(photos)
+        output = Path(args.output).expanduser()
+        is_file = len(photos) == 1 and not output.is_dir() and output.suffix.lower() in _known_suffixes()
+        self.single = output if is_file else None
+        self.folder = OutputFolder(output.parent if is_file else output, self.relative)
+        self.report: list[dict[str, Any]] = []
+
+    def restore_all(self, restorer: Restorer) -> int:
+        """Restore every photograph; return the exit status."""
+        failed = 0
+        outcomes = restorer.restore_many(self.relative, finish=self.write)
+        for path, outcome in tqdm(outcomes, 'restoring', len(self.relative), unit='photo', disable=None):
+            failed += isinstance(outcome, Exception)
+            self._tell(path, outcome)
+        if self.args.json:
+            self._write_report()
+        if failed:
+            _say(f'{failed} of {len(self.relative)} failed', sys.stderr)
+        return SOME_FAILED if failed else 0
+
+    def write(self, result: RestoredPhoto) -> tuple[dict[str, Any], str]:
+        """Encode and write one result; return its report and what to say."""
+        source = Path(result.name)
+        path, content = self._encode(result, source)
+        self.folder.write(path, content)
+        if self.args.sheet:
+            sheet = Picture(before_after_sheet(result))
+            self.folder.write(path.with_name(f'{path.stem}_sheet.jpg'), encode_picture(sheet, 'JPEG'))
+        return result.to_json() | {'output': str(path)}, f'{summary(result)} -> {path}'
+
+    def _encode(self, result: RestoredPhoto, source: Path) -> tuple[Path, bytes]:
+        """Return where to and what; an unchanged photograph is copied byte for byte."""
+        if not result.changed and self.single is None and self.args.format in ('auto', 'same'):
+            return self.folder.path_for(self.relative[source], source.suffix), source.read_bytes()
+        suffix = self.single.suffix if self.single else ''
+        wanted = suffix.lower().lstrip('.') if self.single else self.args.format
+        file_format = output_format(result.picture, {'jpeg': 'jpg', 'tiff': 'tif'}.get(wanted, wanted))
+        same = source.suffix if file_format == result.picture.format else SUFFIXES_BY_FORMAT[file_format]
+        path = self.single or self.folder.path_for(self.relative[source], same)
+        unchanged = not result.changed and file_format == result.picture.format
+        return path, source.read_bytes() if unchanged else encode_picture(result.picture, file_format)
+
+    def _tell(self, path: Path, outcome: Any) -> None:
+        if isinstance(outcome, Exception):
+            reason = f'{type(outcome).__name__}: {outcome}' if not str(outcome) else ' '.join(str(outcome).split())
+            line = reason if str(path) in reason else f'{path}: {reason}'
+            self.report.append({'file': str(path), 'error': line, 'faces': []})
+            _say(f'failed: {line}', sys.stderr)
+        else:
+            report, line = outcome
+            self.report.append(report)
+            _say(f'{path}: {line}')
+
+    def _write_report(self) -> None:
+        path = self.single.with_suffix('.json') if self.single else self.folder.root / REPORT
+        photos = ',\n'.join(json.dumps(photo, ensure_ascii=False) for photo in self.report)
+        text = f'{{"photos": [\n{photos}\n]}}\n'
+        self.folder.write(path, text.encode())
+        _say(f'report: {path}')
+
+
+def summary(result: RestoredPhoto) -> str:
+    """Say in one line what was done to the faces of a photograph."""
+    if not result.faces:
+        return 'no face' + ('' if result.changed else ', copied as it is')
+    parts = [f'{len(result.restored_faces)} of {len(result.faces)} faces restored']
+    skipped = Counter(face.skipped for face in result.faces if face.skipped)
+    parts += [f'{count} left alone: {reason}' for reason, count in skipped.items()]
+    scores = [face for face in result.restored_faces if face.similarity is not None]
+    if scores:
+        least = float(np.min([face.similarity for face in scores]))
+        lowest = min(face.strength for face in scores)
+        parts.append(f'least similarity {least:.2f}, least strength {lowest:.2f}')
+    return '; '.join(parts)
+
+
+def _known_suffixes() -> set[str]:
+    return {*SUFFIXES_BY_FORMAT.values(), '.jpeg', '.tiff'}
+
+
+def _say(line: str, stream: Any = None) -> None:
+    tqdm.write(line, file=stream or sys.stdout)
