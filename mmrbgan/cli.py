@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from .guard import guarded
 
 COMMANDS: dict[str, tuple[str, str]] = {
+    'restore': ('mmrbgan.restore', 'restore the faces in photographs'),
     'train': ('mmrbgan.train_command', 'train as an option file says (the same as `basicsr train`)'),
     'test': ('mmrbgan.test_command', 'restore and score test sets (the same as `basicsr test`)'),
     'prepare': ('mmrbgan_data.prepare', 'photographs into a training set, with landmarks and component boxes'),
