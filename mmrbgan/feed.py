@@ -35,14 +35,16 @@ class BatchFeed:
         self._start = start
         self.iteration = start['iter']
         self._finished = self.iteration
-        self._batches: Iterator[Any] = iter(())
+        self._source: Iterator[Any] = iter(())
+        self._batches = self._source
         self._taken = 0
 
     def reset(self) -> None:
         """Begin the epoch that the sampler was set to."""
         self._taken = 0
         if self.iteration < self._total:
-            self._batches = batches_on_gpu(self._loader) if self._on_gpu else iter(self._loader)
+            self._source = iter(self._loader)
+            self._batches = batches_on_gpu(self._source) if self._on_gpu else self._source
 
     def next(self) -> Any | None:
         """Return the next batch, or None at the end of the epoch and after the last iteration."""
@@ -54,6 +56,12 @@ class BatchFeed:
             self.iteration += 1
             self._taken += 1
         return batch
+
+    def close(self) -> None:
+        """End the workers, which listen to no signal: a process would wait for them at its end."""
+        end_workers = getattr(self._source, '_shutdown_workers', None)
+        if end_workers is not None:
+            end_workers()
 
     def place(self) -> dict[str, int]:
         """Return iter, epoch and samples (of all ranks, consumed of that epoch), to go on from here."""

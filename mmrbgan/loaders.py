@@ -17,6 +17,8 @@ from torch.utils.data import DataLoader, Dataset
 from mmrbgan_arch.errors import UsageError
 from mmrbgan_data.sampler import ResumableSampler
 
+from .stop_signals import ignore_in_worker
+
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -76,9 +78,10 @@ def test_loader(dataset: Any, options: Mapping[str, Any]) -> DataLoader:
 
 
 def seed_worker(worker: int) -> None:
-    """Give Python and numpy of this worker the seed that torch drew for it, and OpenCV one thread."""
+    """Give Python and numpy of this worker the seed that torch drew for it, OpenCV one thread, signals to the run."""
     import cv2
 
+    ignore_in_worker()
     seed = torch.initial_seed()
     random.seed(seed)
     np.random.seed(seed % 2**32)
@@ -98,10 +101,10 @@ def last_epoch(total: int, start_iter: int, start_epoch: int, first: int, per_ep
     return start_epoch + max(0, math.ceil((total - start_iter - first) / per_epoch))
 
 
-def batches_on_gpu(loader: DataLoader) -> Iterator[dict[str, Any]]:
-    """Yield the batches of ``loader`` on the GPU, copying each while the one before it is worked on."""
+def batches_on_gpu(batches: Iterator[Any]) -> Iterator[dict[str, Any]]:
+    """Yield ``batches`` on the GPU, copying each while the one before it is worked on."""
     stream, ready = torch.cuda.Stream(), None
-    for batch in loader:
+    for batch in batches:
         with torch.cuda.stream(stream):
             moved = {key: _to_gpu(value) for key, value in batch.items()}
         if ready is not None:

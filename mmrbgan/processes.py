@@ -13,6 +13,8 @@ from mmrbgan_arch.errors import UsageError
 from mmrbgan_arch.option_reader import read_options
 from mmrbgan_model.ranks import rank_and_size
 
+_control: list[Any] = []  # the group for small messages on the CPU
+
 
 @dataclasses.dataclass(frozen=True)
 class ProcessOptions:
@@ -63,7 +65,18 @@ def start(options: Mapping[str, Any] | None, num_gpu: int) -> None:
     if num_gpu:
         torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', 0)))
     backend = settings.backend if settings.backend != 'auto' else ('nccl' if num_gpu else 'gloo')
-    dist.init_process_group(backend, timeout=timedelta(seconds=settings.timeout))
+    timeout = timedelta(seconds=settings.timeout)
+    dist.init_process_group(backend, timeout=timeout)
+    _control.append(dist.new_group(backend='gloo', timeout=timeout))
+
+
+def any_rank(flag: bool) -> bool:
+    """Say whether ``flag`` is set on any rank; on the CPU, so that a GPU is not waited for."""
+    if rank_and_size()[1] == 1:
+        return flag
+    box = torch.tensor([int(flag)])
+    dist.all_reduce(box, op=dist.ReduceOp.MAX, group=_control[-1])
+    return bool(box.item())
 
 
 def wait_for_all() -> None:

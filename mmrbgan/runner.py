@@ -10,6 +10,7 @@ import contextlib
 import functools
 import importlib
 import importlib.metadata
+import logging
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
@@ -50,7 +51,11 @@ def run(command: str, args: argparse.Namespace) -> int:
     pipeline = importlib.import_module(f'basicsr.{command}')
     current = {'train': runs.TrainRun, 'test': runs.TestRun}[command](args)
     with contextlib.closing(current), replaced(pipeline, current.remedies()):
-        getattr(pipeline, f'{command}_pipeline')(str(current.root))
+        try:
+            getattr(pipeline, f'{command}_pipeline')(str(current.root))
+        except runs.RunStoppedError as stop:
+            logging.getLogger('mmrbgan').warning('%s', stop)
+        runs.processes.finish()
     return 0
 
 

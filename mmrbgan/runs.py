@@ -22,6 +22,7 @@ from mmrbgan_model.versions import installed_versions
 from . import folders, loaders, option_checks, processes, run_options
 from .feed import BatchFeed
 from .run_log import ProgressBar, RunLog
+from .stop_signals import RunStoppedError, StopSignals
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -117,6 +118,22 @@ class Run:
 class TrainRun(Run):
     """A training run."""
 
+    def __init__(self, args: argparse.Namespace) -> None:
+        """Begin to listen to signals; nothing is read yet."""
+        super().__init__(args)
+        self.signals = StopSignals()
+        self.tb_logger: Any = None
+        self.feed: BatchFeed | None = None
+
+    def close(self) -> None:
+        """End the loader's workers, write TensorBoard's last lines, close the log, let the signals go."""
+        if self.feed is not None:
+            self.feed.close()
+        if self.tb_logger is not None:
+            self.tb_logger.close()
+        self.signals.close()
+        super().close()
+
     def remedies(self) -> dict[str, Any]:
         """Return what stands in for the names in ``basicsr.train``."""
         return {
@@ -173,6 +190,7 @@ class TrainRun(Run):
 
     def message_logger(self, opt: dict[str, Any], start_iter: int, tb_logger: Any) -> Callable[[dict[str, Any]], None]:
         """Return BasicSR's MessageLogger, which also tells the progress bar."""
+        self.tb_logger = tb_logger
         lines = MessageLogger(opt, start_iter, tb_logger)
         lines.start_iter = start_iter
         self.bar = ProgressBar(self.total, start_iter, is_master=opt['rank'] == 0)
@@ -180,15 +198,31 @@ class TrainRun(Run):
 
     def prefetcher(self, loader: DataLoader) -> BatchFeed:
         """Return what feeds the loop."""
-        feed = BatchFeed(loader, self.sampler, self.start, self.total, self.opt['num_gpu'] > 0, self._after_step)
+        on_gpu = self.opt['num_gpu'] > 0
+        self.feed = BatchFeed(loader, self.sampler, self.start, self.total, on_gpu, self._after_step)
         if hasattr(self.model, 'state_sources'):
-            self.model.state_sources['place'] = feed.place
-        return feed
+            self.model.state_sources['place'] = self.feed.place
+            self._validate_where_missed(self.start['iter'])
+        return self.feed
 
     def _after_step(self, epoch: int, iteration: int) -> None:
         self.bar.reach(iteration)
         if iteration == self.total:
             self.bar.close()
+        name = self.signals.name()
+        if name is not None and iteration < self.total:
+            self.bar.close()
+            self.model.save(epoch, iteration)
+            raise RunStoppedError(f'{name}: saved iteration {iteration} and ended; --auto_resume goes on from there')
+
+    def _validate_where_missed(self, iteration: int) -> None:
+        """Validate the resumed iteration if the run ended between its checkpoint and its validation."""
+        val = self.opt.get('val')
+        if val is None or iteration == 0 or iteration % val['val_freq']:
+            return
+        if not self.model.training_state.is_validated(iteration):
+            for loader in self.val_loaders:
+                self.model.validation(loader, iteration, self.tb_logger, val['save_img'])
 
     def _build_loaders(self) -> None:
         opt = self.opt

@@ -5,12 +5,12 @@ Must compute what GPEN's published generator and discriminator compute with the 
 """
 
 import math
+from typing import Any
 
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce as sum_over_processes
 
 SLOPE = 0.2
 GAIN = math.sqrt(2)
@@ -226,4 +226,18 @@ def _mean_over_batch(x: Tensor) -> Tensor:
     mean = x.mean(dim=0)
     if not (torch.is_grad_enabled() and dist.is_available() and dist.is_initialized()):
         return mean
-    return sum_over_processes(mean) / dist.get_world_size()
+    return _SumOverProcesses.apply(mean) / dist.get_world_size()
+
+
+class _SumOverProcesses(torch.autograd.Function):
+    """All-reduce; each process's gradient is the sum of all of theirs, twice differentiable for the R1 penalty."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.contiguous().clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        return _SumOverProcesses.apply(gradient)

@@ -19,7 +19,7 @@ from mmrbgan_arch.option_reader import read_options
 from mmrbgan_arch.weights_cache import find_weights
 from mmrbgan_data.components import COMPONENTS
 
-from . import guards, loss_terms, ranks, speed
+from . import guards, loss_terms, ranks, rng_state, speed
 from .loss_terms import GeneratorTerm, Step
 from .network_weights import fit_state, pick_state, read_weights
 from .options import TrainOptions
@@ -348,11 +348,12 @@ class MMRBGANModel(BaseModel):
             write_picture(self._picture_path(folder, name, stem, current_iter), picture)
 
         restore = self.restorer.eval()
-        outcome = validate(
-            lambda lq: restore(lq.to(self.device)), dataloader, validator, save if save_img else None, name
-        )
+        with rng_state.preserved():  # what is drawn for a validation must not change the training after it
+            outcome = validate(
+                lambda lq: restore(lq.to(self.device)), dataloader, validator, save if save_img else None, name
+            )
         _LOGGER.info(outcome.line(name))
-        if outcome.sheet is not None:
+        if outcome.sheet is not None and ranks.rank_and_size()[0] == 0:
             path = folder / f'sheet_{name}_{current_iter}.png'
             write_picture(path, outcome.sheet)
             _LOGGER.info('Sheet (input | restored | ground truth): %s', path)
@@ -373,6 +374,7 @@ class MMRBGANModel(BaseModel):
             self._update_best_metric_result(name, metric, value, current_iter)
             best = self.best_metric_results[name][metric]
             _LOGGER.info('Best %s on %s: %.4f at iteration %s', metric, name, best['val'], best['iter'])
+        self.training_state.note_validation(current_iter)
         if tb_logger:
             for kind, values in (('', outcome.restored), ('_input', outcome.inputs)):
                 for metric, value in values.items():

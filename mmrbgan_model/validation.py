@@ -9,6 +9,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,13 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
 from mmrbgan_arch.errors import UsageError
 from mmrbgan_data.sheets import contact_sheet
+
+from . import ranks
 
 _LOGGER = logging.getLogger('basicsr')
 
@@ -45,6 +49,15 @@ class Averages:
             self.counts[metric, kind] += 1
         else:
             self.infinite += 1
+
+    def merge(
+        self, sums: Mapping[tuple[str, str], float], counts: Mapping[tuple[str, str], int], infinite: int
+    ) -> None:
+        """Add the sums of another process."""
+        for key, value in sums.items():
+            self.sums[key] += value
+            self.counts[key] += counts[key]
+        self.infinite += infinite
 
     def mean(self, metric: str, kind: str) -> float | None:
         """The mean over the finite values, None if there are none."""
@@ -96,6 +109,17 @@ class Validator:
                 if value is not None:
                     self.averages.add(name, kind, value)
 
+    def share(self) -> None:
+        """Take in what the other processes found, each having restored every n-th face; a run of one has it all."""
+        everyone = ranks.gather((dict(self.averages.sums), dict(self.averages.counts), self.averages.infinite))
+        self.averages = Averages()
+        for sums, counts, infinite in everyone:
+            self.averages.merge(sums, counts, infinite)
+        self.faces = sum(ranks.gather(self.faces))
+        rows = ranks.gather(self.rows)
+        in_order = [row for group in zip_longest(*rows) for row in group if row is not None]
+        self.rows = in_order[: self.sheet_faces]
+
     def outcome(self) -> Outcome:
         """Means and sheet of what was taken in."""
         restored = {name: self.averages.mean(name, 'restored') for name in self.metrics}
@@ -140,7 +164,8 @@ def validate(
         UsageError: the loader is empty.
     """
     with torch.inference_mode():
-        for batch in tqdm(loader, desc=f'{name}', unit='batch', leave=False, disable=None):
+        hidden = None if ranks.rank_and_size()[0] == 0 else True  # None: hidden where stderr is no terminal
+        for batch in tqdm(own_share(loader), desc=name, unit='batch', leave=False, disable=hidden):
             restored = restore(batch['lq'])
             for i, path in enumerate(batch['lq_path']):
                 gt = to_picture(batch['gt'][i]) if 'gt' in batch else None
@@ -148,9 +173,19 @@ def validate(
                 validator.add(to_picture(batch['lq'][i]), picture, gt)
                 if save is not None:
                     save(Path(path).stem, picture)
+    validator.share()
     if not validator.faces:
         raise UsageError(f'{name}: no face to validate on; check the dataset in the option file')
     return validator.outcome()
+
+
+def own_share(loader: Any) -> Any:
+    """Return the loader of the faces that fall to this process: every n-th one of n processes."""
+    rank, size = ranks.rank_and_size()
+    if size == 1:
+        return loader
+    faces = Subset(loader.dataset, range(rank, len(loader.dataset), size))
+    return DataLoader(faces, batch_size=loader.batch_size, num_workers=loader.num_workers)
 
 
 def write_picture(path: Path, picture: np.ndarray) -> None:

@@ -1,0 +1,147 @@
+"""Runs that are killed: a process that has imported everything forks them, so that one costs no start of Python.
+
+Called as ``forked_runs.py kills WORKERS KILLS`` or ``forked_runs.py ranks`` in a folder with faces/; fails loudly.
+"""
+
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+import tiny_run
+import torch
+
+from mmrbgan import runner
+
+
+def fork(content, *flags, environment=()):
+    """Start a run in a child with a process group of its own; return its id."""
+    path = tiny_run.write_yml(content, f'{content["name"]}.yml')
+    child = os.fork()
+    if child:
+        return child
+    status = 99
+    try:
+        os.setsid()
+        os.environ.update(environment)
+        status = runner.main(['train', '-opt', path, *flags])
+    finally:
+        sys.stdout.flush()
+        os._exit(status)
+
+
+def wait(child, seconds=120.0):
+    """Return the exit status of ``child``, 128 + signal if it was killed; fail if it takes too long."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        found, status = os.waitpid(child, os.WNOHANG)
+        if found:
+            return os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
+        time.sleep(0.01)
+    os.killpg(child, signal.SIGKILL)
+    raise AssertionError(f'the run did not end within {seconds} s')
+
+
+def kill(child):
+    """End a run and its workers without a word."""
+    try:
+        os.killpg(child, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+    os.waitpid(child, 0)
+
+
+def alive(child):
+    return os.waitpid(child, os.WNOHANG)[0] == 0
+
+
+def until_saving(child, folder, count):
+    """Wait for the ``count``-th half-written file of a save."""
+    seen = set()
+    while len(seen) < count and alive(child):
+        seen.update(path.name for path in folder.glob('*/.*.part-*'))
+
+
+def until_later(child, folder, seconds):
+    """Wait for a random moment after the run has begun to train."""
+    while not list(folder.glob('*.log')) and alive(child):
+        time.sleep(0.005)
+    time.sleep(seconds)
+
+
+def kill_often(workers, kills):
+    """Kill a run at ``kills`` moments, half of them within a save, resume each; compare with the unbroken run."""
+    dice = random.Random(workers)
+    content = tiny_run.options(name='broken', workers=workers, train={'total_iter': 24})
+    folder = Path('experiments/broken')
+    in_save = 0
+    for i in range(kills):
+        child = fork(content, '--auto_resume')
+        if i % 2:
+            until_saving(child, folder, dice.randint(1, 6))
+        else:
+            until_later(child, folder, dice.uniform(0.0, 1.0))
+        kill(child)
+        in_save += bool(list(folder.glob('*/.*.part-*')))
+        for log in folder.glob('*.log'):
+            log.rename(log.with_suffix('.old'))
+    assert in_save >= 1, 'no kill fell into a save'
+    assert wait(fork(content, '--auto_resume')) == 0
+    return in_save
+
+
+def two_ranks(content, *flags):
+    """Start the two processes of a job as torchrun does; return their ids."""
+    port = str(random.randint(20000, 60000))
+    common = {'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': port, 'WORLD_SIZE': '2'}
+    ranks = [{**common, 'RANK': str(i), 'LOCAL_RANK': str(i)} for i in range(2)]
+    return [fork(content, '--launcher', 'pytorch', *flags, environment=rank) for rank in ranks]
+
+
+def main_kills(workers, kills):
+    if not Path('experiments/unbroken').exists():
+        content = tiny_run.options(name='unbroken', train={'total_iter': 24})
+        assert wait(fork(content)) == 0
+    in_save = kill_often(workers, kills)
+    one, other = (tiny_run.final_state(f'experiments/{name}', 24) for name in ('unbroken', 'broken'))
+    different = tiny_run.differences(one, other)
+    assert not different, f'{len(different)} of {len(one)} tensors differ: {different[:3]}'
+    print(f'{kills} kills, {in_save} within a save: {len(one)} tensors equal')
+
+
+def main_ranks():
+    content = tiny_run.options(name='two', train={'check_ranks_every': 1})
+    assert [wait(child) for child in two_ranks(content)] == [0, 0]
+    assert wait(fork(tiny_run.options(name='one', batch=4))) == 0
+    one, two = (tiny_run.final_state(f'experiments/{name}') for name in ('one', 'two'))
+    weights = [name for name in one if '.pth' in name]
+    largest = max(float((one[name] - two[name]).abs().max()) for name in weights)
+    print(f'largest difference from one process: {largest:.2e}')
+
+    broken = tiny_run.options(name='broken', train={'check_ranks_every': 1, 'total_iter': 8})
+    first, second = two_ranks(broken)
+    while not Path('experiments/broken/training_states/4.json').exists():
+        assert alive(first) and alive(second)
+        time.sleep(0.01)
+    kill(second)
+    began = time.monotonic()
+    status = wait(first, 60)
+    assert status not in (0, 130), status
+    print(f'the other rank ended with status {status} after {time.monotonic() - began:.1f} s')
+    assert [wait(child) for child in two_ranks(broken, '--auto_resume')] == [0, 0]
+    different = tiny_run.differences(two, tiny_run.final_state('experiments/broken'))
+    assert not different, different[:3]
+    print('the killed job resumed to the same bits')
+
+
+if __name__ == '__main__':
+    torch.set_num_threads(1)
+    runner.load_plugins()
+    import mmrbgan.runs  # noqa: F401
+
+    if sys.argv[1] == 'kills':
+        main_kills(int(sys.argv[2]), int(sys.argv[3]))
+    else:
+        main_ranks()
