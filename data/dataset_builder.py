@@ -125,7 +125,8 @@ class DatasetBuilder:
                 path = self.folder(photograph.split) / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(result.content)
-                face = KeptFace(name, result.landmarks, result.source_side, result.sharpness, result.fingerprint)
+                landmarks = np.round(result.landmarks, 2).astype(np.float32)  # as the journal will have them
+                face = KeptFace(name, landmarks, result.source_side, result.sharpness, result.fingerprint)
                 duplicates.add(face)
                 kept.append(face)
         return Entry(photograph.name, _stamp(photograph), photograph.split, tuple(kept), tuple(skipped))

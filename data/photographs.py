@@ -45,7 +45,8 @@ def find_photographs(folder: Path, landmarks: Path | None = None, val_share: flo
     Args:
         folder: searched with all folders in it.
         landmarks: a landmarks.csv, or FFHQ's ``ffhq-dataset-v2.json``, whose own split is kept.
-        val_share: about this share of the photographs goes to validation; which ones follows from their names alone.
+        val_share: about this share of the photographs goes to validation, and at least one (0: none); which ones
+            follows from their names.
 
     Raises:
         UsageError: no such folder, no image in it, or a damaged file of landmarks.
@@ -56,6 +57,7 @@ def find_photographs(folder: Path, landmarks: Path | None = None, val_share: flo
     if not names:
         raise UsageError(f'PHOTOS: no image in {str(folder)!r}')
     known, splits = _read_landmarks(landmarks) if landmarks else ({}, {})
+    val_share = max(val_share, min(map(_number, names)) * (1 + 1e-9)) if val_share and len(names) > 1 else val_share
     return [
         Photograph(
             name=name,
@@ -71,8 +73,12 @@ def find_photographs(folder: Path, landmarks: Path | None = None, val_share: flo
 
 def split_of(name: str, val_share: float) -> str:
     """Return 'val' for a ``val_share`` of all names, else 'train'; adding photographs moves none of the others."""
-    number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], 'big')
-    return 'val' if number / 2**64 < val_share else 'train'
+    return 'val' if _number(name) < val_share else 'train'
+
+
+def _number(name: str) -> float:
+    """Return a number in [0, 1) that belongs to the name."""
+    return int.from_bytes(hashlib.sha256(name.encode('utf-8', 'surrogateescape')).digest()[:6], 'big') / 2**48
 
 
 def unique_stems(names: list[str]) -> list[str]:

@@ -139,12 +139,14 @@ def _degradation_section(path: Path) -> dict[str, Any]:
 
 
 def _make_set(args: argparse.Namespace) -> int:
+    from .face_cropping import CropSettings
     from .test_sets import make_test_set
 
     if args.root is None:
         raise UsageError(f'--set {args.set} needs --root DIR, the folder of its unpacked download')
-    output = args.output or Path('datasets') / f'{args.set}_test'
-    _say(make_test_set(args.set, args.root, output, args.size, args.workers, args.detector, args.detector_weights))
+    output = args.output or Path('datasets') / 'test' / args.set
+    settings = CropSettings(args.size, detector=args.detector, detector_weights=args.detector_weights)
+    _say(make_test_set(args.set, args.root, output, settings))
     return 0
 
 
