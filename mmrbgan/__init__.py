@@ -3,12 +3,13 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .restorer import Restorer, Settings
+    from .restore_settings import Settings
+    from .restorer import Restorer
     from .results import Face, RestoredPhoto
 
 __all__ = ['Face', 'RestoredPhoto', 'Restorer', 'Settings']
 
-_HOMES = {'Restorer': 'restorer', 'Settings': 'restorer', 'Face': 'results', 'RestoredPhoto': 'results'}
+_HOMES = {'Restorer': 'restorer', 'Settings': 'restore_settings', 'Face': 'results', 'RestoredPhoto': 'results'}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,13 +1,34 @@
 """Pictures from what other programs hold: arrays, Pillow images, tensors."""
 
 import io
+import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mmrbgan_arch.errors import UsageError
 
-from .pictures import Picture, decode_picture
+from .pictures import Picture, decode_picture, read_picture
+
+Photo = Any
+"""A path, a Pillow image, an RGB(A) or grey array (uint8, uint16), or a float tensor (3, h, w) in [0, 1]."""
+
+
+def as_picture(photo: Photo) -> tuple[str, Picture]:
+    """Return a name and the picture of a path, Pillow image, array or tensor.
+
+    Raises:
+        UnreadableImageError: the file cannot be read.
+        UsageError: an object of another kind.
+    """
+    if isinstance(photo, (str, os.PathLike)):
+        return str(photo), read_picture(Path(photo))
+    if isinstance(photo, np.ndarray):
+        return 'array', from_array(photo)
+    if hasattr(photo, 'getexif'):
+        return str(getattr(photo, 'filename', '') or 'image'), from_pillow(photo)
+    return 'tensor', from_tensor(photo)
 
 
 def from_array(array: np.ndarray) -> Picture:

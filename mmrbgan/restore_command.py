@@ -16,7 +16,8 @@ from .before_after import before_after_sheet
 from .face_choice import read_face_file
 from .output_folder import OutputFolder, list_photos
 from .pictures import SUFFIXES_BY_FORMAT, Picture, encode_picture, output_format
-from .restorer import Restorer, Settings
+from .restore_settings import Settings
+from .restorer import Restorer
 from .results import RestoredPhoto
 
 REPORT = 'faces.json'

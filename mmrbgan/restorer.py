@@ -8,62 +8,27 @@ import dataclasses
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from mmrbgan_arch.errors import UsageError
 from mmrbgan_data.alignment import alignment_matrix, resize_matrix, warp
-from mmrbgan_data.detection import Detector, DlibDetector, RetinaFaceDetector, find_retinaface
+from mmrbgan_data.detection import Detector
 
+from .conversions import Photo, as_picture
 from .default_weights import choose_weights
+from .detectors import make_detector
 from .face_choice import FaceFile, choose_faces
 from .face_network import FaceNetwork, pick_device
 from .identity_guard import Similarity, guard_strength, load_similarity
 from .masks import choose_mask
 from .paste import FaceChange, keep_colour, paste_faces
 from .photo_stream import stream
-from .pictures import Picture, read_picture, resize_picture, to_8_bits, to_grey
+from .pictures import Picture, resize_picture, to_8_bits, to_grey
+from .restore_settings import Settings
 from .results import Face, RestoredPhoto
 from .stage_times import StageTimes
-
-Photo = Any
-"""A path, a Pillow image, an RGB(A) or grey array (uint8, uint16), or a float tensor (3, h, w) in [0, 1]."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """What is done to each photograph."""
-
-    faces: str | FaceFile = 'all'
-    """all, largest, center, or the faces of a report (``face_choice.read_face_file``)."""
-    min_face: float = 20.0
-    """Least side in pixels of a face's box; smaller ones are left alone."""
-    strength: float = 1.0
-    """0 leaves the photograph as it is, 1 pastes what the network gave."""
-    scale: float = 1.0
-    """Enlargement of the photograph."""
-    aligned: bool = False
-    """The photograph is one aligned face already."""
-    color: Literal['keep', 'free'] = 'keep'
-    """keep: slow changes of colour and light are the input's."""
-    detail: Literal['keep', 'replace'] = 'keep'
-    """keep: what is finer than the network's pixels stays in faces larger than the network."""
-    measure_identity: bool = False
-    """Score every face against its input."""
-    min_identity: float | None = None
-    """Lower the strength per face until the score is this."""
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be."""
-        if not 0 <= self.strength <= 1:
-            raise UsageError(f'--strength {self.strength:g}: must lie between 0 and 1')
-        if not 0.1 <= self.scale <= 16:
-            raise UsageError(f'--scale {self.scale:g}: must lie between 0.1 and 16')
-        if self.color not in ('keep', 'free'):
-            raise UsageError(f'--color {self.color}: known are keep and free')
-        if self.detail not in ('keep', 'replace'):
-            raise UsageError(f'--detail {self.detail}: known are keep and replace')
 
 
 @dataclasses.dataclass(eq=False)
@@ -162,16 +127,36 @@ class Restorer:
         )
 
     def enhance(
-        self, img: np.ndarray, has_aligned: bool = False, only_center_face: bool = False, paste_back: bool = True
+        self,
+        img: np.ndarray,
+        has_aligned: bool = False,
+        only_center_face: bool = False,
+        paste_back: bool = True,
+        strength: float | None = None,
+        background: np.ndarray | None = None,
     ) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray | None]:
         """Restore as GFPGANer does: BGR uint8 in and out.
+
+        Args:
+            img: (h, w, 3).
+            has_aligned: it is one aligned face.
+            only_center_face: leave all but the most central face alone.
+            paste_back: return the photograph too.
+            strength: another than the settings'.
+            background: the photograph enlarged by other means, (h * scale, w * scale, 3).
 
         Returns:
             the aligned faces, the restored faces, and the photograph (None without ``paste_back`` or when aligned).
         """
-        which = 'center' if only_center_face else self.settings.faces
-        settings = dataclasses.replace(self.settings, aligned=has_aligned, faces=which)
-        result = self.restore(np.ascontiguousarray(img[:, :, 2::-1]) if img.ndim == 3 else img, settings)
+        settings = dataclasses.replace(
+            self.settings,
+            aligned=has_aligned,
+            faces='center' if only_center_face else self.settings.faces,
+            strength=self.settings.strength if strength is None else strength,
+        )
+        job = self.prepare(_to_bgr(img) if img.ndim == 3 else img, settings)
+        other = None if background is None else dataclasses.replace(job.picture, pixels=_to_bgr(background))
+        result = self.finish(job, self.run_network(job.crops), other)
         crops = [_to_bgr(face.crop) for face in result.restored_faces if face.crop is not None]
         faces = [_to_bgr(face.restored) for face in result.restored_faces if face.restored is not None]
         return crops, faces, _to_bgr(result.picture.pixels) if paste_back and not has_aligned else None
@@ -191,14 +176,14 @@ class Restorer:
         with self.times.stage('network'):
             return self.network(crops)
 
-    def finish(self, job: Job, restored: list[np.ndarray]) -> RestoredPhoto:
-        """Paste the restored faces of ``job`` and return the result."""
+    def finish(self, job: Job, restored: list[np.ndarray], enlarged: Picture | None = None) -> RestoredPhoto:
+        """Paste the restored faces of ``job``, onto ``enlarged`` if it is given, and return the result."""
         chosen = [face for face in job.faces if face.skipped is None]
         with self.times.stage('identity'):
             for face, crop, after in zip(chosen, job.crops, restored, strict=True):
                 self._settle_strength(face, crop, after, job.settings)
         with self.times.stage('paste'):
-            background = resize_picture(job.picture, job.settings.scale)
+            background = enlarged or resize_picture(job.picture, job.settings.scale)
             changes = [
                 self._change(face, crop, after, job.settings)
                 for face, crop, after in zip(chosen, job.crops, restored, strict=True)
@@ -264,45 +249,10 @@ class Restorer:
         return RestoredPhoto(job.name, restored, background, (width, height), job.faces, changed, detector)
 
 
-def make_detector(detector: str | Detector, weights: str | os.PathLike[str] | None, device: str) -> Detector:
-    """Return the detector called so; see ``Restorer``.
-
-    Raises:
-        UsageError: an unknown name, or weights that cannot be had.
-    """
-    if not isinstance(detector, str):
-        return detector
-    if detector == 'auto':
-        detector = 'retinaface' if weights or find_retinaface() else 'dlib'
-    networks = {'retinaface': 'mobile0.25', 'retinaface-resnet50': 'resnet50'}
-    if detector in networks:
-        return RetinaFaceDetector(networks[detector], Path(weights) if weights else None, device=device)
-    if detector == 'dlib':
-        return DlibDetector()
-    raise UsageError(f'--detector {detector}: known are auto, dlib, {", ".join(networks)}')
-
-
-def as_picture(photo: Photo) -> tuple[str, Picture]:
-    """Return a name and the picture of a path, Pillow image, array or tensor.
-
-    Raises:
-        UnreadableImageError: the file cannot be read.
-        UsageError: an object of another kind.
-    """
-    from .conversions import from_array, from_pillow, from_tensor
-
-    if isinstance(photo, (str, os.PathLike)):
-        return str(photo), read_picture(Path(photo))
-    if isinstance(photo, np.ndarray):
-        return 'array', from_array(photo)
-    if hasattr(photo, 'getexif'):
-        return str(getattr(photo, 'filename', '') or 'image'), from_pillow(photo)
-    return 'tensor', from_tensor(photo)
-
-
 def _bytes(face: np.ndarray) -> np.ndarray:
     return np.rint(np.clip(face, 0, 1) * 255).astype(np.uint8)
 
 
 def _to_bgr(image: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(to_8_bits(image)[:, :, ::-1])
+    """Swap red and blue of (h, w, 3), 8 bits out; alpha is dropped."""
+    return np.ascontiguousarray(to_8_bits(image)[:, :, 2::-1])

@@ -1,0 +1,134 @@
+"""`mmrbgan export`: the generator as ONNX, TorchScript or safetensors, compared with the original before it counts.
+
+Input and output are (batch, 3, size, size) RGB in [-1, 1], single aligned faces; the batch is free. The network draws
+no noise, so there is nothing to fix.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmrbgan_arch.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    Run = Callable[[Tensor], Tensor]
+
+OPSET = 18
+TOLERANCE = 1e-3  # of values in [-1, 1]; an eighth of a level of 255
+BATCHES = (1, 3)
+SUFFIXES = {'onnx': '.onnx', 'torchscript': '.pt', 'safetensors': '.safetensors'}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of `mmrbgan export`."""
+    parser.add_argument('--weights', metavar='FILE|NAME', help='what to export (default: the weights that ship)')
+    parser.add_argument('--format', choices=sorted(SUFFIXES), default='onnx', help='(default: %(default)s)')
+    parser.add_argument('-o', '--output', metavar='FILE', help="(default: mmrbgan_SIZE with the format's suffix)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Export and compare; return 0.
+
+    Raises:
+        UsageError: a package is missing, or the exported network computes something else (its file is removed).
+    """
+    from mmrbgan_arch import MMRBGAN
+    from mmrbgan_arch.checkpoints import load_network
+
+    from .default_weights import choose_weights
+
+    weights = choose_weights(args.weights)
+    network = load_network(weights)
+    if not isinstance(network, MMRBGAN):
+        raise UsageError(f'{weights}: holds {type(network).__name__}; only MMRBGAN can be exported')
+    path = Path(args.output or f'mmrbgan_{network.out_size}{SUFFIXES[args.format]}')
+    path.parent.mkdir(parents=True, exist_ok=True)
+    difference = export(network, network.out_size, path, args.format)
+    size = path.stat().st_size / 2**20
+    sys.stdout.write(
+        f'{path}: {args.format}, {size:.1f} MiB, (batch, 3, {network.out_size}, {network.out_size}) RGB in [-1, 1]; '
+        f'largest difference from PyTorch {difference:.1e} (batches of {" and ".join(map(str, BATCHES))})\n'
+    )
+    return 0
+
+
+def export(network: 'nn.Module', size: int, path: Path, file_format: str) -> float:
+    """Write ``network`` to ``path`` and return the largest difference of its outputs from the original's.
+
+    Raises:
+        UsageError: a package is missing, or the difference is above ``TOLERANCE``; the file is removed then.
+    """
+    import torch
+
+    exporters: dict[str, Callable[[nn.Module, Tensor, Path], Run]] = {
+        'onnx': export_onnx,
+        'torchscript': export_torchscript,
+        'safetensors': export_safetensors,
+    }
+    generator = torch.Generator().manual_seed(0)
+    example = torch.rand(2, 3, size, size, generator=generator) * 2 - 1
+    network = network.eval()
+    with torch.no_grad():
+        exported = exporters[file_format](network, example, path)
+        difference = max(_difference(network, exported, size, batch, generator) for batch in BATCHES)
+    if not difference <= TOLERANCE:
+        path.unlink()
+        raise UsageError(f'{path}: differs from PyTorch by {difference:.1e}, more than {TOLERANCE:g}; removed')
+    return difference
+
+
+def export_onnx(network: 'nn.Module', example: 'Tensor', path: Path) -> 'Run':
+    """Write ONNX with a free batch; return a function that runs it with onnxruntime."""
+    import torch
+
+    runtime = _import('onnxruntime')
+    _import('onnx')
+    torch.onnx.export(
+        network,
+        (example,),
+        str(path),
+        input_names=['input'],
+        output_names=['output'],
+        dynamic_axes={'input': {0: 'batch'}, 'output': {0: 'batch'}},
+        opset_version=OPSET,
+        dynamo=False,  # the older exporter needs no further package and is many times faster
+    )
+    session = runtime.InferenceSession(str(path), providers=['CPUExecutionProvider'])
+    return lambda batch: torch.from_numpy(session.run(None, {'input': batch.numpy()})[0])
+
+
+def export_torchscript(network: 'nn.Module', example: 'Tensor', path: Path) -> 'Run':
+    """Write a traced TorchScript module and return it, loaded again."""
+    import torch
+
+    torch.jit.trace(network, example, check_trace=False).save(str(path))
+    return torch.jit.load(str(path))
+
+
+def export_safetensors(network: 'nn.Module', example: 'Tensor', path: Path) -> 'Run':
+    """Write the weights, from which ``load_network`` rebuilds the network, and return it rebuilt."""
+    from mmrbgan_arch.checkpoints import load_network, write_weights
+
+    write_weights(path, network.state_dict())
+    return load_network(path)
+
+
+def _difference(network: 'nn.Module', exported: 'Run', size: int, batch: int, generator: 'torch.Generator') -> float:
+    import torch
+
+    faces = torch.rand(batch, 3, size, size, generator=generator) * 2 - 1
+    return float((network(faces) - exported(faces)).abs().max())
+
+
+def _import(name: str) -> Any:
+    import importlib
+
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise UsageError(f"ONNX needs {name}; `pip install 'mmrbgan[export]'`") from error
