@@ -10,11 +10,15 @@ from .guard import guarded
 
 COMMANDS: dict[str, tuple[str, str]] = {
     'restore': ('mmrbgan.restore', 'restore the faces in photographs'),
+    'ui': ('mmrbgan.app', 'restore in a page of the browser'),
+    'export': ('mmrbgan.export', 'the network as ONNX, TorchScript or safetensors'),
     'train': ('mmrbgan.train_command', 'train as an option file says (the same as `basicsr train`)'),
     'test': ('mmrbgan.test_command', 'restore and score test sets (the same as `basicsr test`)'),
     'prepare': ('mmrbgan_data.prepare', 'photographs into a training set, with landmarks and component boxes'),
     'convert': ('mmrbgan.convert', 'public weights (GPEN, ArcFace) into networks of ours'),
     'weights': ('mmrbgan.weights', 'fetch public weights into the cache folder and convert them'),
+    'evaluate': ('mmrbgan.evaluate', 'score a folder of restored faces, of any method, so that it can be compared'),
+    'report': ('mmrbgan.report', 'the tables of the paper, filled from evaluations, beside the quoted numbers'),
     'doctor': ('mmrbgan.doctor', 'name what is installed, what is broken, and the fix'),
 }
 """Command -> (module with ``add_arguments(parser)`` and ``run(args) -> int``, one line of help)."""
