@@ -1,6 +1,6 @@
 """Runs that are killed: a process that has imported everything forks them, so that one costs no start of Python.
 
-Called as ``forked_runs.py kills WORKERS KILLS`` or ``forked_runs.py ranks`` in a folder with faces/; fails loudly.
+Called as ``forked_runs.py kills`` or ``forked_runs.py ranks`` in a folder with faces/; fails loudly.
 """
 
 import os
@@ -15,6 +15,8 @@ import torch
 
 from mmrbgan import runner
 
+ITERATIONS = 14
+
 
 def fork(content, *flags, environment=()):
     """Start a run in a child with a process group of its own; return its id."""
@@ -24,7 +26,7 @@ def fork(content, *flags, environment=()):
         return child
     status = 99
     try:
-        os.setsid()
+        os.setpgid(0, 0)
         os.environ.update(environment)
         status = runner.main(['train', '-opt', path, *flags])
     finally:
@@ -71,18 +73,18 @@ def until_later(child, folder, seconds):
     time.sleep(seconds)
 
 
-def kill_often(workers, kills):
+def kill_often(name, workers, kills):
     """Kill a run at ``kills`` moments, half of them within a save, resume each; compare with the unbroken run."""
     dice = random.Random(workers)
-    content = tiny_run.options(name='broken', workers=workers, train={'total_iter': 24})
-    folder = Path('experiments/broken')
+    content = tiny_run.options(name=name, workers=workers, train={'total_iter': ITERATIONS})
+    folder = Path('experiments') / name
     in_save = 0
     for i in range(kills):
         child = fork(content, '--auto_resume')
         if i % 2:
-            until_saving(child, folder, dice.randint(1, 6))
+            until_saving(child, folder, dice.randint(1, 7))
         else:
-            until_later(child, folder, dice.uniform(0.0, 1.0))
+            until_later(child, folder, dice.uniform(0.0, 0.6))
         kill(child)
         in_save += bool(list(folder.glob('*/.*.part-*')))
         for log in folder.glob('*.log'):
@@ -100,15 +102,14 @@ def two_ranks(content, *flags):
     return [fork(content, '--launcher', 'pytorch', *flags, environment=rank) for rank in ranks]
 
 
-def main_kills(workers, kills):
-    if not Path('experiments/unbroken').exists():
-        content = tiny_run.options(name='unbroken', train={'total_iter': 24})
-        assert wait(fork(content)) == 0
-    in_save = kill_often(workers, kills)
-    one, other = (tiny_run.final_state(f'experiments/{name}', 24) for name in ('unbroken', 'broken'))
-    different = tiny_run.differences(one, other)
-    assert not different, f'{len(different)} of {len(one)} tensors differ: {different[:3]}'
-    print(f'{kills} kills, {in_save} within a save: {len(one)} tensors equal')
+def main_kills(kills=10):
+    assert wait(fork(tiny_run.options(name='unbroken', train={'total_iter': ITERATIONS}))) == 0
+    expected = tiny_run.final_state('experiments/unbroken', ITERATIONS)
+    for workers in (0, 2):
+        in_save = kill_often(f'broken{workers}', workers, kills)
+        different = tiny_run.differences(expected, tiny_run.final_state(f'experiments/broken{workers}', ITERATIONS))
+        assert not different, f'{len(different)} of {len(expected)} tensors differ: {different[:3]}'
+        print(f'{workers} workers, {kills} kills, {in_save} within a save: {len(expected)} tensors equal')
 
 
 def main_ranks():
@@ -142,6 +143,6 @@ if __name__ == '__main__':
     import mmrbgan.runs  # noqa: F401
 
     if sys.argv[1] == 'kills':
-        main_kills(int(sys.argv[2]), int(sys.argv[3]))
+        main_kills()
     else:
         main_ranks()
