@@ -90,8 +90,8 @@ class FIDOptions:
 
     weights: str | None = None
     """Path of pt_inception-2015-12-05-6726825d.pth; None: a cache, else a download."""
-    statistics: str | None = None
-    """File of stored statistics to compare with as well, such as FFHQ's."""
+    statistics: tuple[str, ...] = ()
+    """Files of stored statistics to compare with as well, such as FFHQ's."""
     interval: bool = False
     """Keep the features and give a 95 % interval (jackknife over groups)."""
     device: str | None = None
@@ -114,9 +114,9 @@ class FID:
             self.network, self.network_hash = load_inception(str(path), self.device), file_hash(path)
         else:
             self.network, self.network_hash = network.to(self.device), 'given'
-        statistics = self.options.statistics
-        self.reference = read_statistics(statistics, self.network_hash) if statistics else None
-        size = FEATURES if network is None or self.reference else self._width()
+        size = FEATURES if network is None else self._width()
+        read = {Path(path).stem: read_statistics(path, self.network_hash, size) for path in self.options.statistics}
+        self.references = read
         self.sums = {kind: FeatureSums(size, self.options.interval) for kind in ('restored', 'gt')}
 
     @torch.inference_mode()
@@ -135,13 +135,13 @@ class FID:
         restored, gt = self.sums['restored'], self.sums['gt']
         if restored.count < 2:
             raise UsageError(f'FID is over a set; found {restored.count} image(s)')
-        if gt.count < 2 and self.reference is None:
+        if gt.count < 2 and not self.references:
             raise UsageError('FID needs a ground truth or a file of statistics to compare with')
         found = {'fid_n': float(restored.count)}
         if gt.count > 1:
             found |= self._against(gt.gaussian(), 'fid_gt', paired=gt.count == restored.count)
-        if self.reference is not None:
-            found |= self._against(self.reference, f'fid_{Path(str(self.options.statistics)).stem}', paired=False)
+        for name, reference in self.references.items():
+            found |= self._against(reference, f'fid_{name}', paired=False)
         return found
 
     def state(self) -> dict[str, Any]:

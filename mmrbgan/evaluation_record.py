@@ -1,0 +1,152 @@
+"""What an evaluation found, and what is needed to check it: set hashes, N, backbones, weights, versions; as JSON."""
+
+import dataclasses
+import importlib.metadata
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmrbgan_arch.errors import UsageError
+
+FORMAT = 'mmrbgan-evaluation-1'
+RESAMPLES = 1000
+PACKAGES = ('mmrbgan', 'basicsr', 'torch', 'torchvision', 'numpy', 'scipy', 'scikit-image', 'opencv-python', 'dlib-bin')
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """A metric over faces: the mean of the finite values, its 95 % interval (bootstrap), and counts."""
+
+    mean: float | None
+    low: float | None
+    high: float | None
+    count: int
+    infinite: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class PoseBin:
+    """The faces turned between ``low`` and ``high`` (nose offset in eye distances) and their summaries."""
+
+    label: str
+    count: int
+    summaries: dict[str, Summary]
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """One method on one set.
+
+    Attributes:
+        method: its name in tables.
+        table: which table it belongs to, one of ``evaluate.TABLES``.
+        count: faces scored.
+        folders: kind -> where the pictures lay ('restored', 'gt', 'lq').
+        hashes: kind -> hash of names and bytes of the files scored.
+        excluded: (name, reason) of every face not scored.
+        summaries: column -> over all faces.
+        poses: by how far the face is turned; empty if not asked for.
+        pose_source: where the landmarks came from.
+        provenance: metric -> what computed it.
+        left_out: metric -> why it is missing.
+        faces: per face: name, yaw if known, and every column.
+        weights: file and hash of the method's network, if given.
+        device: where the metrics ran.
+        versions: package -> version.
+    """
+
+    method: str
+    table: str
+    count: int
+    folders: dict[str, str]
+    hashes: dict[str, str]
+    excluded: list[tuple[str, str]]
+    summaries: dict[str, Summary]
+    poses: list[PoseBin]
+    pose_source: str | None
+    provenance: dict[str, str]
+    left_out: dict[str, str]
+    faces: list[dict[str, Any]]
+    weights: str | None
+    device: str
+    versions: dict[str, str]
+
+    @property
+    def set_hash(self) -> str:
+        """The hash that two records of one set share: the ground truth's, else the input's, else the result's own."""
+        return next(self.hashes[kind] for kind in ('gt', 'lq', 'restored') if kind in self.hashes)
+
+
+def summarise(values: Sequence[float]) -> Summary:
+    """Mean and bootstrap interval of the finite values; infinite ones (equal pictures) are counted apart."""
+    array = np.asarray(values, float)
+    finite = array[np.isfinite(array)]
+    infinite = int(np.isinf(array).sum())
+    if not len(finite):
+        return Summary(math.inf if infinite else None, None, None, len(array), infinite)
+    if len(finite) < 2:
+        return Summary(float(finite[0]), None, None, len(array), infinite)
+    rng = np.random.default_rng(0)
+    means = np.array([finite[rng.integers(0, len(finite), len(finite))].mean() for _ in range(RESAMPLES)])
+    low, high = np.percentile(means, [2.5, 97.5])
+    return Summary(float(finite.mean()), float(low), float(high), len(array), infinite)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what the numbers depend on."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def write_record(path: Path, record: Record) -> None:
+    """Write the record as JSON, making folders."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {'format': FORMAT, **dataclasses.asdict(record)}
+    path.write_text(json.dumps(_plain(content), indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
+
+
+def read_record(path: Path) -> Record:
+    """Read a record.
+
+    Raises:
+        UsageError: missing, or not a record.
+    """
+    try:
+        content = json.loads(path.read_text(encoding='utf-8'))
+        if content.pop('format', None) != FORMAT:
+            raise ValueError(f'not in the form {FORMAT}')
+        content['summaries'] = _summaries(content['summaries'])
+        content['poses'] = [PoseBin(**{**one, 'summaries': _summaries(one['summaries'])}) for one in content['poses']]
+        content['excluded'] = [(name, reason) for name, reason in content['excluded']]
+        return Record(**content)
+    except OSError as error:
+        raise UsageError(f'{path}: {error.strerror or error}; `mmrbgan evaluate` writes such a file') from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f'{path}: not a record of `mmrbgan evaluate` ({error})') from error
+
+
+def _summaries(content: Mapping[str, Mapping[str, Any]]) -> dict[str, Summary]:
+    return {
+        name: Summary(**{**one, 'mean': math.inf if one['mean'] == 'inf' else one['mean']})
+        for name, one in content.items()
+    }
+
+
+def _plain(value: Any) -> Any:
+    """JSON knows no infinity: write it as a word, and NaN as null."""
+    if isinstance(value, Mapping):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, float | np.floating) and not math.isfinite(value):
+        return 'inf' if math.isinf(value) else None
+    return value

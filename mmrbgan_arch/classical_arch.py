@@ -1,0 +1,74 @@
+"""Classical methods as networks without weights, so that a table of results is never without a baseline.
+
+They take and give what a restorer does, (b, 3, h, w) RGB in [-1, 1], and run by the same option files.
+"""
+
+from typing import Literal
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from .basicsr_bridge import register_arch
+
+Method = Literal['input', 'bicubic', 'unsharp', 'nonlocal_means']
+
+
+@register_arch
+class MMRBGANClassical(nn.Module):
+    """A classical method: (b, 3, h, w) RGB in [-1, 1] -> the same."""
+
+    def __init__(
+        self, method: Method, scale: float = 4, sigma: float = 2, amount: float = 1, strength: float = 5
+    ) -> None:
+        """Choose the method.
+
+        Args:
+            method: ``input`` (as it is), ``bicubic`` (shrink by ``scale`` with antialiasing and enlarge again),
+                ``unsharp`` (add ``amount`` of what a Gaussian of ``sigma`` pixels takes away) or ``nonlocal_means``
+                (OpenCV's denoising with ``strength`` in grey levels).
+            scale: of bicubic.
+            sigma: of unsharp.
+            amount: of unsharp.
+            strength: of non-local means.
+
+        Raises:
+            ValueError: an unknown method.
+        """
+        super().__init__()
+        methods = {
+            'input': lambda x: x,
+            'bicubic': self._bicubic,
+            'unsharp': self._unsharp,
+            'nonlocal_means': self._nonlocal_means,
+        }
+        if method not in methods:
+            raise ValueError(f'method: {method!r} is none of {", ".join(methods)}')
+        self.method = methods[method]
+        self.scale, self.sigma, self.amount, self.strength = scale, sigma, amount, strength
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the method."""
+        return self.method(x).clamp(-1, 1)
+
+    def _bicubic(self, x: Tensor) -> Tensor:
+        size = x.shape[-2:]
+        small = [max(1, round(side / self.scale)) for side in size]
+        x = F.interpolate(x, small, mode='bicubic', align_corners=False, antialias=True)
+        return F.interpolate(x, size, mode='bicubic', align_corners=False)
+
+    def _unsharp(self, x: Tensor) -> Tensor:
+        radius = max(1, round(3 * self.sigma))
+        steps = torch.arange(-radius, radius + 1, device=x.device, dtype=x.dtype)
+        kernel = torch.exp(-(steps**2) / (2 * self.sigma**2))
+        kernel = (kernel / kernel.sum()).expand(3, 1, -1)
+        blurred = F.pad(x, (radius,) * 4, mode='reflect')
+        blurred = F.conv2d(F.conv2d(blurred, kernel[:, :, None, :], groups=3), kernel[..., None], groups=3)
+        return x + self.amount * (x - blurred)
+
+    def _nonlocal_means(self, x: Tensor) -> Tensor:
+        pictures = ((x.float() + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
+        cleaned = [cv2.fastNlMeansDenoisingColored(one, None, self.strength, self.strength) for one in pictures]
+        return torch.from_numpy(np.stack(cleaned)).to(x).permute(0, 3, 1, 2) / 127.5 - 1
