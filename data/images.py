@@ -10,6 +10,7 @@ import os
 import re
 import struct
 import warnings
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -74,13 +75,16 @@ def read_image(path: str | Path) -> np.ndarray:
 
 
 def probe_image(content: bytes, name: str) -> tuple[int, int]:
-    """Return (width, height) of a sound image; the common kinds are judged by their head and end, without decoding.
+    """Return (width, height) of a sound image; the common kinds are judged by head, end and check sums, not decoded.
 
     Raises:
         UnreadableImageError: as ``decode_image``.
     """
     size = _plain_size(content)
-    return size or decode_image(content, name).shape[1::-1]
+    if size and (content.startswith(_JPEG) or _png_sums_agree(content)):
+        return size
+    height, width = decode_image(content, name).shape[:2]
+    return width, height
 
 
 def write_image(path: str | Path, image: np.ndarray, quality: int = 95) -> None:
@@ -253,6 +257,17 @@ def _plain_size(content: bytes) -> tuple[int, int] | None:
         if channels not in (1, 3):
             return None
     return (width, height) if 0 < width * height <= MAX_PIXELS else None
+
+
+def _png_sums_agree(content: bytes) -> bool:
+    """Say whether every chunk of a PNG has the check sum that stands behind it."""
+    place = len(_PNG)
+    while place + 12 <= len(content):
+        end = place + 8 + int.from_bytes(content[place : place + 4], 'big')
+        if zlib.crc32(content[place + 4 : end]) != int.from_bytes(content[end : end + 4], 'big'):
+            return False
+        place = end + 4
+    return place == len(content)
 
 
 def _jpeg_frame(content: bytes) -> tuple[int, int, int]:
