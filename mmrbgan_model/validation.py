@@ -1,7 +1,7 @@
 """Validation and testing: restore a loader's faces, score them and their inputs, write pictures and one sheet.
 
 Metrics are BasicSR's (METRIC_REGISTRY, per image, BGR uint8); the degraded input is scored beside the restored face, so
-that a log line tells whether restoring helped.
+that a log line tells whether restoring helped. Metrics over the whole set, such as FID, are ours (``SET_METRICS``).
 """
 
 import logging
@@ -24,6 +24,8 @@ from mmrbgan_arch.errors import UsageError
 from mmrbgan_data.sheets import contact_sheet
 
 from . import ranks
+from .metrics import NO_REFERENCE, SET_METRICS, SetMetric
+from .metrics.pictures import to_unit
 
 _LOGGER = logging.getLogger('basicsr')
 
@@ -74,6 +76,8 @@ class Outcome:
     faces: int
     infinite: int
     sheet: np.ndarray | None
+    details: Mapping[str, float] = field(default_factory=dict)
+    """What set metrics say besides their first value: the count, intervals, other references."""
 
     def line(self, name: str) -> str:
         """One line for the log."""
@@ -82,6 +86,7 @@ class Outcome:
             before = self.inputs.get(metric)
             change = '' if before is None else f' (input {before:.4f}, change {value - before:+.4f})'
             parts.append(f'{metric} {value:.4f}{change}')
+        parts += [f'{name} {value:.4f}' for name, value in self.details.items()]
         if self.infinite:
             parts.append(f'{self.infinite} infinite values left out of the means')
         return '  '.join(parts)
@@ -92,7 +97,9 @@ class Validator:
 
     def __init__(self, metrics: Mapping[str, Mapping[str, Any]], sheet_faces: int) -> None:
         """Args: metrics: the yml's ``val.metrics``; sheet_faces: how many faces the sheet shows."""
-        self.metrics = metrics
+        of_sets = {name: options for name, options in metrics.items() if options['type'] in SET_METRICS}
+        self.set_metrics = {name: make_set_metric(name, options) for name, options in of_sets.items()}
+        self.metrics = {name: options for name, options in metrics.items() if name not in of_sets}
         self.sheet_faces = sheet_faces
         self.averages = Averages()
         self.rows: list[list[np.ndarray]] = []
@@ -108,6 +115,8 @@ class Validator:
                 value = score(picture, gt, options)
                 if value is not None:
                     self.averages.add(name, kind, value)
+        for metric in self.set_metrics.values():
+            metric.update(to_unit(restored[None]), None if gt is None else to_unit(gt[None]))
 
     def share(self) -> None:
         """Take in what the other processes found, each having restored every n-th face; a run of one has it all."""
@@ -119,6 +128,10 @@ class Validator:
         rows = ranks.gather(self.rows)
         in_order = [row for group in zip_longest(*rows) for row in group if row is not None]
         self.rows = in_order[: self.sheet_faces]
+        for metric in self.set_metrics.values():
+            for rank, state in enumerate(ranks.gather(metric.state())):
+                if rank != ranks.rank_and_size()[0]:
+                    metric.merge(state)
 
     def outcome(self) -> Outcome:
         """Means and sheet of what was taken in."""
@@ -128,7 +141,26 @@ class Validator:
         sheet = contact_sheet(self.rows, titles[: max(map(len, self.rows))]) if self.rows else None
         known = {name: value for name, value in restored.items() if value is not None}
         before = {name: value for name, value in inputs.items() if value is not None}
-        return Outcome(known, before, self.faces, self.averages.infinite, sheet)
+        details: dict[str, float] = {}
+        for name, metric in self.set_metrics.items():
+            for place, (key, value) in enumerate(compute(name, metric).items()):
+                (details if place else known)[key if place else name] = value
+        return Outcome(known, before, self.faces, self.averages.infinite, sheet, details)
+
+
+def make_set_metric(name: str, options: Mapping[str, Any]) -> SetMetric:
+    """Build the set metric of an entry in ``val.metrics``."""
+    own = {key: value for key, value in options.items() if key not in ('type', 'better')}
+    return SET_METRICS[options['type']](own, f'val.metrics.{name}')
+
+
+def compute(name: str, metric: SetMetric) -> dict[str, float]:
+    """Return a set metric's values; a set that it cannot score is a warning, since a long training hangs on it."""
+    try:
+        return metric.compute()
+    except UsageError as error:
+        _LOGGER.warning('%s: %s', name, error)
+        return {}
 
 
 def score(picture: np.ndarray, gt: np.ndarray | None, options: Mapping[str, Any]) -> float | None:
@@ -138,7 +170,7 @@ def score(picture: np.ndarray, gt: np.ndarray | None, options: Mapping[str, Any]
     data = {'img': np.ascontiguousarray(picture[..., ::-1])}
     if gt is not None:
         data['img2'] = np.ascontiguousarray(gt[..., ::-1])
-    elif options['type'] != 'calculate_niqe':
+    elif options['type'] not in NO_REFERENCE:
         return None
     arguments = {key: value for key, value in options.items() if key != 'better'}
     return float(calculate_metric(data, arguments))

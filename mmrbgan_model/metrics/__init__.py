@@ -20,7 +20,7 @@ class SetMetric(Protocol):
         """Take a batch in: (b, 3, h, w) RGB in [0, 1]."""
 
     def compute(self) -> dict[str, float]:
-        """Return the values by name."""
+        """Return the values by name; the first one is the metric, the others say more about it."""
 
     def state(self) -> dict[str, Any]:
         """Return what was gathered, to be sent to another rank."""

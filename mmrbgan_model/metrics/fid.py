@@ -137,12 +137,12 @@ class FID:
             raise UsageError(f'FID is over a set; found {restored.count} image(s)')
         if gt.count < 2 and not self.references:
             raise UsageError('FID needs a ground truth or a file of statistics to compare with')
-        found = {'fid_n': float(restored.count)}
+        found: dict[str, float] = {}
         if gt.count > 1:
             found |= self._against(gt.gaussian(), 'fid_gt', paired=gt.count == restored.count)
         for name, reference in self.references.items():
             found |= self._against(reference, f'fid_{name}', paired=False)
-        return found
+        return found | {'fid_n': float(restored.count)}
 
     def state(self) -> dict[str, Any]:
         """Return what was summed, to be sent to another rank."""
