@@ -22,6 +22,7 @@ REQUIRES = [
     'tqdm>=4.65',
     'scipy>=1.11',
     'scikit-image>=0.22',
+    'matplotlib>=3.8',
     'safetensors>=0.4',
     'tensorboard>=2.14',
     'platformdirs>=4.0',

@@ -76,23 +76,31 @@ def test_pictures_of_two_sizes_are_refused(face):
 @pytest.fixture
 def backbones(tmp_path, monkeypatch):
     """Random backbones where torchvision would put the downloaded ones."""
-    import torchvision
+    from torchvision.models.vgg import cfgs, make_layers
 
     monkeypatch.setenv('MMRBGAN_HOME', str(tmp_path / 'home'))
     monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path))
     (tmp_path / 'checkpoints').mkdir()
     torch.manual_seed(0)
-    for net, name in (('alex', 'alexnet'), ('vgg', 'vgg16')):
-        build = getattr(torchvision.models, name)
-        state = build(weights=None, init_weights=False).state_dict() if net == 'vgg' else build().state_dict()
-        # The classifier is not looked at; a scalar in place of 400 MB.
-        small = {key: value if key.startswith('features') else torch.zeros(1) for key, value in state.items()}
-        torch.save(small, tmp_path / 'checkpoints' / lpips_distance.FILES[net])
+    # Only the features are looked at; their classifiers would be half a gigabyte.
+    widths, numbers = (3, 64, 192, 384, 256, 256), (0, 3, 6, 8, 10)
+    kernels = dict(zip(numbers, (11, 5, 3, 3, 3), strict=True))
+    alex = {
+        f'features.{number}.{kind}': torch.randn(after, before, kernels[number], kernels[number]) * 0.05
+        if kind == 'weight'
+        else torch.randn(after) * 0.05
+        for number, before, after in zip(numbers, widths, widths[1:], strict=False)
+        for kind in ('weight', 'bias')
+    }
+    vgg = {f'features.{key}': value for key, value in make_layers(cfgs['D']).state_dict().items()}
+    torch.save(alex, tmp_path / 'checkpoints' / lpips_distance.FILES['alex'])
+    torch.save(vgg, tmp_path / 'checkpoints' / lpips_distance.FILES['vgg'])
     return tmp_path / 'checkpoints'
 
 
 @pytest.mark.parametrize('net', ['alex', 'vgg'])
 def test_lpips_is_the_packages(face, blurred, backbones, net):
+    face, blurred = face[::2, ::2].copy(), blurred[::2, ::2].copy()
     package = pytest.importorskip('lpips')
     reference = package.LPIPS(net=net, pnet_rand=True, verbose=False)
     state = torch.load(backbones / lpips_distance.FILES[net], weights_only=True)

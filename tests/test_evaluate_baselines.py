@@ -1,0 +1,65 @@
+"""Baselines: classical methods as networks, and the one clear error of a foreign network that is not there."""
+
+import importlib.util
+
+import pytest
+import torch
+
+from mmrbgan_arch.classical_arch import MMRBGANClassical
+from mmrbgan_arch.errors import UsageError
+from mmrbgan_arch.spandrel_arch import SpandrelNet
+
+METHODS = ['input', 'bicubic', 'unsharp', 'nonlocal_means']
+
+
+@pytest.fixture
+def noise() -> torch.Tensor:
+    return torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_a_method_keeps_shape_and_range(method, noise):
+    restored = MMRBGANClassical(method)(noise)
+    assert restored.shape == noise.shape and restored.dtype == noise.dtype
+    assert restored.abs().max() <= 1
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_a_flat_picture_stays_flat(method):
+    flat = torch.full((1, 3, 32, 32), 51 / 127.5 - 1)
+    assert MMRBGANClassical(method)(flat) == pytest.approx(flat, abs=1e-5)
+
+
+def test_bicubic_and_nonlocal_means_smooth_and_unsharp_sharpens(noise):
+    quiet = noise * 0.1
+    spread = {method: MMRBGANClassical(method)(quiet).std() for method in METHODS}
+    assert spread['bicubic'] < spread['input'] < spread['unsharp']
+    assert spread['nonlocal_means'] < spread['input']
+
+
+def test_an_unknown_method_is_named():
+    with pytest.raises(ValueError, match='none of'):
+        MMRBGANClassical('magic')  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(importlib.util.find_spec('spandrel') is not None, reason='spandrel is installed')
+def test_without_spandrel_the_way_out_is_named(noise):
+    with pytest.raises(UsageError, match='baselines'):
+        SpandrelNet('GFPGANv1.4.pth')(noise)
+
+
+@pytest.mark.skipif(importlib.util.find_spec('spandrel') is None, reason='spandrel is not installed')
+def test_a_missing_file_is_one_clear_error(noise):
+    with pytest.raises(UsageError, match='no such file'):
+        SpandrelNet('nowhere/GFPGANv1.4.pth')(noise)
+
+
+@pytest.mark.skipif(importlib.util.find_spec('spandrel') is None, reason='spandrel is not installed')
+def test_a_file_of_no_known_network_is_one_clear_error(noise, tmp_path):
+    torch.save({'x': torch.zeros(1)}, tmp_path / 'x.pth')
+    with pytest.raises(UsageError, match='no network that spandrel loads'):
+        SpandrelNet(str(tmp_path / 'x.pth'))(noise)
+
+
+def test_building_reads_no_file():
+    assert list(SpandrelNet('nowhere.pth').parameters()) == []
