@@ -94,7 +94,7 @@ class RetinaFaceDetector:
     Args:
         network: 'mobile0.25' or 'resnet50'.
         weights: path of its file; by default the one in the cache, into which it is fetched if need be.
-        threshold: least score. On photographs with 25 faces the worst true face had 0.979 and a lamp 0.85; of two dogs
+        threshold: least score. On photographs with 26 faces the worst true face had 0.979 and a lamp 0.85; of two dogs
             one had 0.976 and one 0.994, so no threshold tells every dog from a face.
         device: torch's name of the device.
         max_side: larger photographs are reduced to this side first.

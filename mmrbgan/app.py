@@ -60,7 +60,7 @@ def build_page(restorer: 'Restorer') -> Any:
                 slider = gr.ImageSlider(label='Before and after', interactive=False, elem_id='slider')
                 done = gr.Textbox(label='What was done', interactive=False, elem_id='done')
                 download = gr.DownloadButton('Download', elem_id='download')
-        one_at_a_time = {'concurrency_limit': 1, 'concurrency_id': 'restorer', 'api_name': False}
+        one_at_a_time = {'concurrency_limit': 1, 'concurrency_id': 'restorer'}
         photo.change(desk.find, [photo], [marked, ticks, found], **one_at_a_time)
         button.click(desk.restore, [photo, ticks, strength, found], [slider, done, download], **one_at_a_time)
     return page

@@ -58,6 +58,8 @@ def read_picture(path: str | Path) -> Picture:
         UnreadableImageError: it cannot be read; one line with the path and the reason.
     """
     try:
+        if Path(path).exists() and not Path(path).is_file():
+            raise UnreadableImageError(f'{path}: not a file')  # a pipe or a device may never end
         content = Path(path).read_bytes()
     except OSError as error:
         raise UnreadableImageError(f'{path}: {error.strerror or error}') from error

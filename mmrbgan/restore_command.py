@@ -92,6 +92,8 @@ class RestoreCommand:
         self.relative = dict(photos)
         output = Path(args.output).expanduser()
         is_file = len(photos) == 1 and not output.is_dir() and output.suffix.lower() in _known_suffixes()
+        if not is_file and output.exists() and not output.is_dir():
+            raise UsageError(f'-o {output}: is a file; name a folder')
         self.single = output if is_file else None
         self.folder = OutputFolder(output.parent if is_file else output, self.relative)
         self.report: list[dict[str, Any]] = []
