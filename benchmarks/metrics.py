@@ -1,4 +1,4 @@
-"""NIQE and FID's distance beside BasicSR's own: seconds and values, on this machine's cores, with random or given faces.
+"""NIQE and FID's distance beside BasicSR's own: seconds and values on this machine, with random or given faces.
 
 python benchmarks/metrics.py [--faces FOLDER] [--count 12] [--dimensions 2048]
 """
@@ -64,8 +64,8 @@ def compare_niqe(faces: np.ndarray) -> None:
     relative = np.abs(ours / theirs - 1).max()
     print(
         f'NIQE: {slow / len(faces):.4f} s per face there, {fast / len(faces):.4f} s here: {slow / fast:.1f} times as '
-        f'fast ({slow_busy / fast_busy:.1f} in processor seconds); largest difference {np.abs(ours - theirs).max():.1e} '
-        f'({relative:.1e} of the value)'
+        f'fast ({slow_busy / fast_busy:.1f} in processor seconds); largest difference '
+        f'{np.abs(ours - theirs).max():.1e} ({relative:.1e} of the value)'
     )
 
 
