@@ -30,7 +30,7 @@ REQUIRES = [
 
 EXTRAS = {
     'lpips': ['lpips>=0.1.4'],
-    'ui': ['gradio>=4.44'],
+    'ui': ['gradio>=5.30'],
     'export': ['onnx>=1.16', 'onnxruntime>=1.18'],
     'baselines': ['spandrel>=0.4', 'spandrel_extra_arches>=0.2'],
 }
@@ -39,6 +39,7 @@ setup(
     version=(HERE / 'VERSION').read_text(encoding='utf-8').strip(),
     packages=['mmrbgan', 'mmrbgan_arch', 'mmrbgan_model', 'mmrbgan_model.metrics', 'mmrbgan_data'],
     package_dir={'mmrbgan_data': 'data'},
+    package_data={'mmrbgan': ['weights_files/*']},
     install_requires=REQUIRES,
     extras_require=EXTRAS,
     entry_points={
