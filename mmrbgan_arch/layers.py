@@ -215,7 +215,7 @@ def minibatch_stddev(x: Tensor) -> Tensor:
 
     (b, c, h, w) -> (b, c + 1, h, w).
     """
-    values = x.float()  # 1e-8 is nothing in fp16
+    values = x.to(torch.promote_types(x.dtype, torch.float32))  # 1e-8 is nothing in fp16
     centred = values - _mean_over_batch(values)
     deviation = torch.sqrt(_mean_over_batch(centred.square()) + 1e-8).mean().to(x.dtype)
     return torch.cat([x, deviation.expand(x.shape[0], 1, *x.shape[2:])], dim=1)

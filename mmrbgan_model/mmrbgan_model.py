@@ -250,7 +250,7 @@ class MMRBGANModel(BaseModel):
 
     def _forward(self, iteration: int, part: Mapping[str, Any]) -> Step:
         output, pyramid = self.net_g(part['lq'], return_pyramid=True)
-        images = output.float(), [level.float() for level in pyramid]
+        images = output.to(part['lq'].dtype), [level.to(part['lq'].dtype) for level in pyramid]
         return Step(iteration, part['lq'], part['gt'], part['boxes'], part['mask'], *images)
 
     def _generator_backward(self, step: Step, log: dict[str, Tensor]) -> None:
