@@ -19,7 +19,7 @@ SIZE, BATCH, STEPS = 32, 2, 20
 
 
 def quick_options(folder):
-    """The quick run's networks, losses and rates at a quarter of the size, every term on at once, R1 every fifth step."""
+    """The quick run's networks, losses and rates, smaller, every term on at once, R1 every fifth step."""
     from mmrbgan.run_options import fill_defaults, load_yml
 
     opt = fill_defaults(load_yml(ROOT / 'options/train_mmrbgan_quick.yml'), is_train=True)
