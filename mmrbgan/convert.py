@@ -74,8 +74,9 @@ def write_networks(networks: dict[str, nn.Module], folder: Path) -> None:
     try:
         for name, network in networks.items():
             write_weights(folder / name, network.state_dict())
-    except OSError as error:
-        raise UsageError(f'{folder}: cannot be written ({error.strerror}); choose another --output') from error
+    except (OSError, RuntimeError) as error:  # torch's writer turns the system's error into a RuntimeError
+        reason = getattr(error, 'strerror', None) or str(error).splitlines()[0]
+        raise UsageError(f'{folder}: cannot be written ({reason}); make room or choose another --output') from error
 
 
 def _gpen(args: argparse.Namespace) -> dict[str, nn.Module]:

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from mmrbgan_arch.checkpoints import read_file
 from mmrbgan_arch.errors import UsageError
 
 KEYS = ('params_ema', 'params')
@@ -19,18 +19,9 @@ def read_weights(path: str | Path, where: str) -> Mapping[str, Any]:
         UsageError: missing, truncated, or holding anything but tensors in plain containers.
     """
     try:
-        if str(path).endswith('.safetensors'):
-            from safetensors.torch import load_file
-
-            return load_file(str(path))
-        return torch.load(path, map_location='cpu', weights_only=True)
-    except FileNotFoundError as error:
-        raise UsageError(f'{where}: no such file: {path}') from error
-    except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UsageError(
-            f'{where}: {path} is no readable weights file ({reason}); fetch or convert it again'
-        ) from error
+        return read_file(path)
+    except UsageError as error:
+        raise UsageError(f'{where}: {error}; fetch or convert it again') from error
 
 
 def pick_state(content: Mapping[str, Any], wanted_key: str | None, path: str | Path, where: str) -> dict[str, Tensor]:

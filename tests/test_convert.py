@@ -167,6 +167,18 @@ def test_output_that_is_a_file_is_one_line(files, capsys):
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
+def test_full_disk_is_one_line_and_leaves_no_part(files, capsys, monkeypatch):
+    def fail(content, path):
+        with open(path, 'wb') as file:
+            file.write(b'half of it')
+        raise RuntimeError('unexpected pos 64 vs 0')  # what torch makes of ENOSPC
+
+    monkeypatch.setattr(torch, 'save', fail)
+    assert convert(files) == 2
+    assert list((files / 'out').iterdir()) == []
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
 def test_arcface_file_is_written_in_basicsr_layout(tmp_path):
     network = mmrbgan_arch.MMRBGANArcFace(layers=(1, 1, 1, 1))
     torch.save({f'module.{key}': value for key, value in network.state_dict().items()}, tmp_path / 'arcface.pth')
