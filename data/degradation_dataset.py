@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from torch.utils.data import Dataset
@@ -18,7 +19,7 @@ from .dataset_options import DatasetOptions, resolve_root
 from .images import ImageSource, UnreadableImageError
 from .samples import (
     BadImages,
-    degrade_uint8,
+    degrade_randomly,
     keep_to_one_thread,
     pair_by_stem,
     read_square,
@@ -109,7 +110,7 @@ class MMRBGANDegradationDataset(Dataset):
         if takes_pair:
             lq, lq_path = self._load_partner(int(self._partners[index]), bool(flips and self.options.use_hflip))
         else:
-            lq, lq_path = degrade_uint8(gt, self.options.degradation, rng), self.gt.path(index)
+            lq, lq_path = degrade_randomly(gt, self.options.degradation, rng), self.gt.path(index)
         return {
             'lq': to_tensor(lq),
             'gt': to_tensor(gt),
@@ -128,21 +129,23 @@ class MMRBGANDegradationDataset(Dataset):
         boxes = boxes * np.float32(self.options.image_size / side)
         if not flip:
             return image, boxes, mask
-        return np.ascontiguousarray(image[:, ::-1]), *flip_boxes(boxes, mask, self.options.image_size)
+        return cv2.flip(image, 1), *flip_boxes(boxes, mask, self.options.image_size)
 
     def _load_partner(self, index: int, flip: bool) -> tuple[np.ndarray, str]:
         assert self.lq is not None
         image, _ = read_square(self.lq, index, self.options.image_size)
-        return np.ascontiguousarray(image[:, ::-1]) if flip else image, self.lq.path(index)
+        return cv2.flip(image, 1) if flip else image, self.lq.path(index)
 
     def _read_components(self) -> ComponentTable | None:
         """Read the boxes' file, named or found beside the images; none: training goes on without components."""
         named = self.options.component_path
         path = Path(named).expanduser() if named else find_component_file(self.gt.root)
-        return None if path is None else read_components(path, self._stored_size())
+        if path is None:
+            return None
+        return read_components(path, None if path.suffix == '.json' else self._stored_size())
 
     def _stored_size(self) -> int:
-        """Side of the first readable image: what landmarks beside the images refer to."""
+        """Side of the first readable image: what a landmarks.csv beside the images refers to."""
         for index in range(len(self.gt)):
             try:
                 return max(self.gt.read(index).shape[:2])

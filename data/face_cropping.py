@@ -83,7 +83,7 @@ def crop_photograph(
     cv2.setNumThreads(1)
     try:
         photograph = read_image(path)
-        faces = _find(photograph, settings) if landmarks is None else landmarks
+        faces = find_landmarks(photograph, settings) if landmarks is None else landmarks
         if landmarks_side:
             to_photograph = resize_matrix(max(photograph.shape[:2]) / landmarks_side)
             faces = [apply(to_photograph, points) for points in faces]
@@ -158,7 +158,7 @@ def _matrix(photograph: np.ndarray, landmarks: np.ndarray, settings: CropSetting
         return None
 
 
-def _find(photograph: np.ndarray, settings: CropSettings) -> Sequence[np.ndarray]:
+def find_landmarks(photograph: np.ndarray, settings: CropSettings) -> Sequence[np.ndarray]:
     """Return the landmarks of every face, the largest first."""
     faces = load_detector(settings.detector, settings.detector_weights)(photograph)
     return [_refine(photograph, face.landmarks, face.box) for face in faces]

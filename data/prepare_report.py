@@ -11,7 +11,7 @@ import numpy as np
 
 from .components import COMPONENTS_FILE, read_components, yaw_of
 from .dataset_builder import SPLITS, DatasetBuilder
-from .degradation import DegradationOptions, degrade, draw_degradation, to_float, to_uint8
+from .degradation import DegradationOptions, degrade, draw_degradation
 from .images import UnreadableImageError, write_image
 from .journal import Entry, KeptFace
 from .samples import read_square
@@ -92,7 +92,7 @@ def write_preview(source: Any, target: Path, options: DegradationOptions, size: 
         rows.append([_labelled(image, Path(source.names[index]).name)])
         for column in range(5):
             drawn = draw_degradation(options, np.random.default_rng([seed, index, column]))
-            rows[-1].append(_labelled(to_uint8(degrade(to_float(image), drawn, options.kernel_size)), str(drawn)))
+            rows[-1].append(_labelled(degrade(image, drawn, options.kernel_size), str(drawn)))
     if not rows:
         raise UnreadableImageError(f'{source.root}: no readable square image')
     write_image(target, contact_sheet(rows))

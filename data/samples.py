@@ -10,7 +10,7 @@ from torch.utils.data import get_worker_info
 
 from mmrbgan_arch.errors import UsageError
 
-from .degradation import DegradationOptions, degrade, draw_degradation, to_float, to_uint8
+from .degradation import DegradationOptions, degrade, draw_degradation
 from .images import ImageSource, UnreadableImageError, resize_square
 
 _LOGGER = logging.getLogger('basicsr')
@@ -57,9 +57,9 @@ def read_square(source: ImageSource, index: int, size: int) -> tuple[np.ndarray,
         raise UnreadableImageError(f'{source.path(index)}: {error}') from error
 
 
-def degrade_uint8(image: np.ndarray, options: DegradationOptions, rng: np.random.Generator) -> np.ndarray:
-    """Return RGB uint8 (h, w, 3) degraded by Eq. 17 with parameters drawn from ``rng``, as a file would hold it."""
-    return to_uint8(degrade(to_float(image), draw_degradation(options, rng), options.kernel_size))
+def degrade_randomly(image: np.ndarray, options: DegradationOptions, rng: np.random.Generator) -> np.ndarray:
+    """Return RGB uint8 (h, w, 3) degraded by Eq. 17 with parameters drawn from ``rng``."""
+    return degrade(image, draw_degradation(options, rng), options.kernel_size)
 
 
 def to_tensor(image: np.ndarray) -> torch.Tensor:

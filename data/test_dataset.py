@@ -14,7 +14,7 @@ from mmrbgan_arch.option_reader import read_options
 
 from .dataset_options import DatasetOptions, resolve_root
 from .images import ImageSource, UnreadableImageError, probe_image
-from .samples import BadImages, degrade_uint8, keep_to_one_thread, pair_by_stem, read_square, to_tensor
+from .samples import BadImages, degrade_randomly, keep_to_one_thread, pair_by_stem, read_square, to_tensor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +82,7 @@ class MMRBGANTestDataset(Dataset):
             sample[f'{kind}_path'] = self.sources[kind].path(place)
         if 'lq' not in images:
             name = self.sources['gt'].names[self._items[index]['gt']]
-            images['lq'] = degrade_uint8(images['gt'], self.options.degradation, _rng_of(self.options.seed, name))
+            images['lq'] = degrade_randomly(images['gt'], self.options.degradation, _rng_of(self.options.seed, name))
             sample['lq_path'] = sample['gt_path']
         return {**{kind: to_tensor(image) for kind, image in images.items()}, **sample}
 

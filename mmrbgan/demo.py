@@ -55,11 +55,11 @@ def photographs() -> tuple[np.ndarray, np.ndarray]:
     """Return the photograph and its degraded form, RGB uint8 (512, 512, 3); always the same."""
     from skimage import data
 
-    from mmrbgan_data.degradation import DegradationOptions, degrade, draw_degradation, to_float, to_uint8
+    from mmrbgan_data.degradation import DegradationOptions, degrade, draw_degradation
 
     original = data.astronaut()
     degradation = draw_degradation(DegradationOptions(), np.random.default_rng(SEED))
-    return original, to_uint8(degrade(to_float(original), degradation))
+    return original, degrade(original, degradation)
 
 
 def face_psnr(original: np.ndarray, image: np.ndarray, landmarks: np.ndarray) -> float:

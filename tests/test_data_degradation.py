@@ -30,6 +30,10 @@ def image(size=64):
     return np.clip(cv2.resize(small, (size, size), interpolation=cv2.INTER_CUBIC), 0, 1)
 
 
+def pixels(size=64):
+    return d.to_uint8(image(size))
+
+
 def drawn(count=300, **options):
     chosen = d.DegradationOptions(**options)
     return [d.draw_degradation(chosen, np.random.default_rng(seed)) for seed in range(count)]
@@ -72,15 +76,15 @@ def test_wrong_ranges_are_refused(options):
 
 
 def test_nothing_done_is_the_identity():
-    assert (d.degrade(image(), NOTHING) == image()).all()
+    assert (d.degrade(pixels(), NOTHING) == pixels()).all()
 
 
 def test_parameters_repeat_the_result_and_leave_the_input_alone():
-    source, kept = image(), image()
+    source, kept = pixels(), pixels()
     for draw in drawn(30):
         first = d.degrade(source, draw)
-        assert (first == d.degrade(source, draw)).all() and first.dtype == np.float32
-        assert first.shape == source.shape and first.min() >= 0 and first.max() <= 1
+        assert (first == d.degrade(source, draw)).all() and first.dtype == np.uint8
+        assert first.shape == source.shape and (first != source).any()
     assert (source == kept).all()
 
 
@@ -91,10 +95,19 @@ def test_blur_keeps_flat_images_flat(kernel):
     np.testing.assert_allclose(blurred, flat, atol=1e-4)
 
 
+@pytest.mark.parametrize('side', [5, 11, 13, 41])
+def test_convolution_is_a_convolution(side):
+    """Direct or through the Fourier transform: OpenCV's correlation with the turned kernel, border and all."""
+    kernel = np.random.default_rng(side).random((side, side), np.float32)
+    kernel /= kernel.sum()
+    expected = cv2.filter2D(image(), -1, np.ascontiguousarray(kernel[::-1, ::-1]), borderType=cv2.BORDER_REFLECT_101)
+    np.testing.assert_allclose(d.convolve(image(), kernel), expected, atol=1e-5)
+
+
 def test_isotropic_blur_is_the_symmetric_case():
     one = d.blur(image(), dataclasses.replace(NOTHING, kernel='isotropic', sigma_x=3, sigma_y=3))
     other = d.blur(image(), dataclasses.replace(NOTHING, kernel='anisotropic', sigma_x=3, sigma_y=3, angle=1))
-    np.testing.assert_allclose(one, other, atol=1e-4)
+    np.testing.assert_allclose(one, other, atol=2e-4)
 
 
 def spread(kernel):
@@ -105,8 +118,8 @@ def spread(kernel):
 
 
 def test_gaussian_kernel_has_its_sigmas():
-    np.testing.assert_allclose(spread(d.gaussian_kernel(3, 1.5, 0, 41)), [[9, 0], [0, 2.25]], atol=0.05)
-    np.testing.assert_allclose(spread(d.gaussian_kernel(3, 1.5, np.pi / 2, 41)), [[2.25, 0], [0, 9]], atol=0.05)
+    np.testing.assert_allclose(spread(d.gaussian_kernel(3, 1.5, 0, 41)), [[9, 0], [0, 2.25]], atol=0.2)
+    np.testing.assert_allclose(spread(d.gaussian_kernel(3, 1.5, np.pi / 2, 41)), [[2.25, 0], [0, 9]], atol=0.2)
 
 
 def test_motion_kernel_is_a_line_of_its_length():
@@ -129,14 +142,14 @@ def test_noise_has_its_strength():
 
 
 def test_jpeg_gets_worse_with_quality():
-    errors = [np.abs(d.compress(image(), quality) - image()).mean() for quality in (5, 30, 95)]
+    errors = [np.abs(d.compress(pixels(), quality).astype(int) - pixels()).mean() for quality in (5, 30, 95)]
     assert errors[0] > errors[1] > errors[2]
 
 
 def test_jpeg_keeps_the_channel_order():
-    red = np.zeros((16, 16, 3), np.float32)
-    red[..., 0] = 1
-    np.testing.assert_allclose(d.compress(red, 95), red, atol=0.03)
+    red = np.zeros((16, 16, 3), np.uint8)
+    red[..., 0] = 255
+    np.testing.assert_allclose(d.compress(red, 95), red, atol=6)
 
 
 @pytest.mark.parametrize('how', ['area', 'bilinear', 'bicubic', 'antialiased_bicubic'])
