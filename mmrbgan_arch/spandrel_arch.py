@@ -4,6 +4,8 @@ spandrel tells the architecture from the weights and reads them safely. CodeForm
 with the package spandrel_extra_arches. Install both with the extra ``baselines``.
 """
 
+import inspect
+from collections.abc import Sequence
 from typing import Any
 
 import torch.nn.functional as F  # noqa: N812
@@ -11,6 +13,8 @@ from torch import Tensor, nn
 
 from .basicsr_bridge import register_arch
 from .errors import UsageError
+
+FACE_SIZE = 512
 
 
 @register_arch
@@ -30,15 +34,32 @@ class SpandrelNet(nn.Module):
         """Scale to the size the network wants, restore, scale back."""
         if self.peer is None:
             self.peer = load_peer(self.weights)
-        peer = self.peer.to(x.device)
-        size, wanted = x.shape[-2:], _input_size(peer)
-        unit = (x.float() + 1) / 2
-        if wanted is not None and tuple(size) != (wanted, wanted):
-            unit = F.interpolate(unit, (wanted, wanted), mode='bicubic', align_corners=False, antialias=True)
-        restored = peer(unit.clamp(0, 1))
-        if restored.shape[-2:] != size:
-            restored = F.interpolate(restored, size, mode='bicubic', align_corners=False, antialias=True)
-        return restored.clamp(0, 1) * 2 - 1
+        peer, size = self.peer.to(x.device), x.shape[-2:]
+        restore = restore_face if peer.purpose == 'FaceSR' else restore_any
+        restored = restore(peer, x.float())
+        return _resize(restored, size).clamp(-1, 1)
+
+
+def restore_face(peer: Any, x: Tensor) -> Tensor:
+    """Run a face restorer: (b, 3, h, w) in [-1, 1] -> (b, 3, 512, 512) in about [-1, 1].
+
+    These networks work in [-1, 1], but spandrel's own call hands the picture on as it is and cuts the result to [0, 1],
+    so the network is called directly; GFPGAN's noise is kept fixed.
+    """
+    keeps_noise = 'randomize_noise' in inspect.signature(peer.model.forward).parameters
+    arguments = {'randomize_noise': False} if keeps_noise else {}
+    return peer.model(_resize(x, (FACE_SIZE, FACE_SIZE)), **arguments)[0]
+
+
+def restore_any(peer: Any, x: Tensor) -> Tensor:
+    """Run any other network by spandrel's call, which takes and gives [0, 1]."""
+    return peer(((x + 1) / 2).clamp(0, 1)) * 2 - 1
+
+
+def _resize(x: Tensor, size: Sequence[int]) -> Tensor:
+    if tuple(x.shape[-2:]) == tuple(size):
+        return x
+    return F.interpolate(x, tuple(size), mode='bicubic', align_corners=False, antialias=True)
 
 
 def load_peer(weights: str) -> Any:
@@ -67,10 +88,3 @@ def _install_extra_architectures(spandrel: Any) -> None:
     except ImportError:
         return
     spandrel_extra_arches.install(ignore_duplicates=True)
-
-
-def _input_size(peer: Any) -> int | None:
-    """The one size a face restorer takes, None where any will do."""
-    requirements = getattr(peer, 'size_requirements', None)
-    minimum, multiple = getattr(requirements, 'minimum', 0), getattr(requirements, 'multiple_of', 1)
-    return max(minimum, multiple) if getattr(requirements, 'square', False) else None

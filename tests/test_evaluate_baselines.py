@@ -61,5 +61,44 @@ def test_a_file_of_no_known_network_is_one_clear_error(noise, tmp_path):
         SpandrelNet(str(tmp_path / 'x.pth'))(noise)
 
 
+class Peer:
+    """What spandrel returns, with a network that brightens."""
+
+    def __init__(self, purpose: str) -> None:
+        self.purpose = purpose
+
+    def to(self, device):
+        return self
+
+    def model(self, x):
+        raise AssertionError('replaced below')
+
+    def __call__(self, unit):
+        assert unit.min() >= 0 and unit.max() <= 1
+        return unit
+
+
+class FaceNetwork(torch.nn.Module):
+    def forward(self, x, randomize_noise=True):
+        assert not randomize_noise and x.shape[-1] == 512 and x.min() < 0
+        return x, None
+
+
+def test_a_face_restorer_sees_512_pixels_in_its_own_range(noise):
+    net = SpandrelNet('any')
+    net.peer = Peer('FaceSR')
+    net.peer.model = FaceNetwork()
+    smooth = torch.nn.functional.interpolate(noise[..., :4, :4], 32, mode='bicubic').clamp(-0.9, 0.9)
+    restored = net(smooth)
+    assert restored.shape == smooth.shape
+    assert (restored - smooth).abs().mean() < 0.02
+
+
+def test_any_other_network_is_called_in_the_unit_range(noise):
+    net = SpandrelNet('any')
+    net.peer = Peer('SR')
+    assert net(noise) == pytest.approx(noise, abs=1e-5)
+
+
 def test_building_reads_no_file():
     assert list(SpandrelNet('nowhere.pth').parameters()) == []
