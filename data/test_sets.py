@@ -109,7 +109,7 @@ def choose(candidates: Sequence[Candidate]) -> list[Candidate]:
 def _candidates(name: str, test_set: TestSet, root: Path) -> list[Candidate]:
     try:
         found = list(test_set.candidates(root)) if root.is_dir() else []
-    except (OSError, ValueError, IndexError) as error:
+    except (OSError, ValueError, IndexError, RuntimeError) as error:  # RuntimeError: a list that ends too early
         raise UsageError(
             f'--root {root}: not {name} as published ({error}); it should hold {test_set.layout}'
         ) from error
