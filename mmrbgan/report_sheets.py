@@ -42,6 +42,8 @@ def make_sheets(records: list[Record], ranked: Record) -> list[Sheet]:
     if column(measure).better == 'higher':
         names.reverse()
     columns = _columns(records)
+    if not columns:
+        return []
     middle = max(0, len(names) // 2 - FACES // 2)
     parts = {'Best': names[:FACES], 'Median': names[middle : middle + FACES], 'Worst': names[-FACES:]}
     note = f'Ranked by {column(measure).label} of {ranked.method}; columns: {", ".join(columns)}.'

@@ -1,6 +1,7 @@
 """Baselines: classical methods as networks, and the one clear error of a foreign network that is not there."""
 
 import importlib.util
+import sys
 
 import pytest
 import torch
@@ -27,7 +28,8 @@ def test_a_method_keeps_shape_and_range(method, noise):
 @pytest.mark.parametrize('method', METHODS)
 def test_a_flat_picture_stays_flat(method):
     flat = torch.full((1, 3, 32, 32), 51 / 127.5 - 1)
-    assert MMRBGANClassical(method)(flat) == pytest.approx(flat, abs=1e-5)
+    a_level = 1.01 / 127.5  # OpenCV's way through Lab rounds
+    assert MMRBGANClassical(method)(flat) == pytest.approx(flat, abs=a_level if method == 'nonlocal_means' else 1e-5)
 
 
 def test_bicubic_and_nonlocal_means_smooth_and_unsharp_sharpens(noise):
@@ -42,8 +44,8 @@ def test_an_unknown_method_is_named():
         MMRBGANClassical('magic')  # type: ignore[arg-type]
 
 
-@pytest.mark.skipif(importlib.util.find_spec('spandrel') is not None, reason='spandrel is installed')
-def test_without_spandrel_the_way_out_is_named(noise):
+def test_without_spandrel_the_way_out_is_named(noise, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'spandrel', None)
     with pytest.raises(UsageError, match='baselines'):
         SpandrelNet('GFPGANv1.4.pth')(noise)
 
