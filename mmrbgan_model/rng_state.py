@@ -23,14 +23,14 @@ def capture() -> dict[str, Any]:
 
 
 def restore(state: Mapping[str, Any]) -> None:
-    """Put the generators back to what ``capture`` returned."""
+    """Put the generators back to what ``capture`` returned; a fork's runner may have loaded it to a GPU."""
     version, keys, gauss = state['python']
     random.setstate((version, tuple(keys), gauss))
     name, numbers, *rest = state['numpy']
-    np.random.set_state((name, numbers.numpy().astype(np.uint32), *rest))
-    torch.set_rng_state(state['torch'])
+    np.random.set_state((name, numbers.cpu().numpy().astype(np.uint32), *rest))
+    torch.set_rng_state(state['torch'].cpu())
     if 'cuda' in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state['cuda'])
+        torch.cuda.set_rng_state(state['cuda'].cpu())
 
 
 @contextmanager
