@@ -48,7 +48,7 @@ class BinomialFilter(nn.Module):
 
     def weight(self, x: Tensor) -> Tensor:
         """The kernel as depthwise weights (c, 1, 4, 4) for the channels of ``x``."""
-        return self.kernel.to(x.dtype).expand(x.shape[1], 1, 4, 4)
+        return self.kernel.to(x.dtype).expand(int(x.shape[1]), 1, 4, 4)  # int: a constant for the ONNX exporter
 
     def blur(self, x: Tensor, padding: int, stride: int = 1, bias: Tensor | None = None) -> Tensor:
         """Filter (b, c, h, w) with zero padding, add bias (c,) -> (b, c, (h + 2 padding - 4) // stride + 1, ...)."""
