@@ -6,6 +6,7 @@ no noise, so there is nothing to fix.
 
 import argparse
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,7 +74,8 @@ def export(network: 'nn.Module', size: int, path: Path, file_format: str) -> flo
     generator = torch.Generator().manual_seed(0)
     example = torch.rand(2, 3, size, size, generator=generator) * 2 - 1
     network = network.eval()
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # the exporters' own deprecations, and that shapes become constants
         exported = exporters[file_format](network, example, path)
         difference = max(_difference(network, exported, size, batch, generator) for batch in BATCHES)
     if not difference <= TOLERANCE:

@@ -1,0 +1,136 @@
+"""Exports compute what PyTorch computes, for any batch, and other programs load our files."""
+
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mmrbgan import cli, export
+from mmrbgan_arch import MMRBGAN
+from mmrbgan_arch.checkpoints import write_weights
+from mmrbgan_arch.errors import UsageError
+
+EXAMPLE = Path(__file__).parents[1] / 'docs' / 'restore_onnx.py'
+
+
+@pytest.fixture(scope='module')
+def network():
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    return MMRBGAN(out_size=32, narrow=0.0625, style_dim=16, num_mlp=1).eval()
+
+
+@pytest.fixture
+def weights(network, tmp_path):
+    write_weights(tmp_path / 'tiny.safetensors', network.state_dict())
+    return tmp_path / 'tiny.safetensors'
+
+
+def run_export(weights, path, file_format):
+    return cli.main(['export', '--weights', str(weights), '--format', file_format, '-o', str(path)])
+
+
+def test_onnx_runs_any_batch_in_onnxruntime(network, weights, tmp_path, capsys):
+    runtime = pytest.importorskip('onnxruntime', reason='onnxruntime is not installed')
+    pytest.importorskip('onnx', reason='onnx is not installed')
+    assert run_export(weights, tmp_path / 'net.onnx', 'onnx') == 0
+    assert 'largest difference from PyTorch' in capsys.readouterr().out
+    session = runtime.InferenceSession(str(tmp_path / 'net.onnx'), providers=['CPUExecutionProvider'])
+    faces = torch.rand(5, 3, 32, 32) * 2 - 1
+    with torch.no_grad():
+        expected = network(faces).numpy()
+    np.testing.assert_allclose(session.run(None, {'input': faces.numpy()})[0], expected, atol=1e-4)
+
+
+def test_example_with_onnxruntime_alone(network, weights, tmp_path, monkeypatch):
+    pytest.importorskip('onnxruntime', reason='onnxruntime is not installed')
+    pytest.importorskip('onnx', reason='onnx is not installed')
+    run_export(weights, tmp_path / 'net.onnx', 'onnx')
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / 'face.png')
+    names = [str(tmp_path / name) for name in ('net.onnx', 'face.png', 'out.png')]
+    monkeypatch.setattr(sys, 'argv', ['restore_onnx.py', *names])
+    runpy.run_path(str(EXAMPLE), run_name='__main__')
+    with torch.no_grad():
+        expected = network(torch.from_numpy(pixels).permute(2, 0, 1)[None] / 127.5 - 1)[0].permute(1, 2, 0)
+    expected = ((expected.clamp(-1, 1) + 1) * 127.5).numpy()
+    np.testing.assert_allclose(np.asarray(Image.open(tmp_path / 'out.png')), expected, atol=1)
+
+
+def test_example_is_short_and_needs_neither_torch_nor_us():
+    text = EXAMPLE.read_text()
+    assert len(text.splitlines()) <= 40
+    assert 'import torch' not in text
+    assert 'import mmrbgan' not in text
+
+
+@pytest.mark.parametrize(('file_format', 'suffix'), [('torchscript', '.pt'), ('safetensors', '.safetensors')])
+def test_other_formats_give_the_same(network, weights, tmp_path, file_format, suffix, capsys):
+    path = tmp_path / f'net{suffix}'
+    assert run_export(weights, path, file_format) == 0
+    assert path.is_file()
+    assert float(capsys.readouterr().out.split('PyTorch ')[1].split()[0]) < 1e-4
+
+
+def test_export_that_differs_is_removed(network, tmp_path, monkeypatch):
+    def wrong(network, example, path):
+        path.touch()
+        return lambda batch: network(batch) + 0.01
+
+    monkeypatch.setattr(export, 'export_torchscript', wrong)
+    with pytest.raises(UsageError, match='differs from PyTorch by 1.0e-02'):
+        export.export(network, 32, tmp_path / 'net.pt', 'torchscript')
+    assert not (tmp_path / 'net.pt').exists()
+
+
+def test_other_networks_are_not_exported(tmp_path, capsys):
+    from mmrbgan_arch import MMRBGANComponentDiscriminator
+
+    write_weights(tmp_path / 'other.pth', MMRBGANComponentDiscriminator().state_dict())
+    assert run_export(tmp_path / 'other.pth', tmp_path / 'net.pt', 'torchscript') == 2
+    assert 'only MMRBGAN can be exported' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('name', ['net.pth', 'net.safetensors'])
+def test_spandrel_loads_our_files(network, tmp_path, name):
+    spandrel = pytest.importorskip('spandrel', reason='spandrel is not installed')
+    from mmrbgan.spandrel_support import register
+
+    register()
+    register()  # twice does no harm
+    write_weights(tmp_path / name, network.state_dict())
+    loaded = spandrel.ModelLoader().load_from_file(tmp_path / name)
+    assert (loaded.architecture.id, loaded.purpose, loaded.scale) == ('MMRBGAN', 'FaceSR', 1)
+    face = torch.rand(1, 3, 32, 32)
+    with torch.no_grad():
+        expected = (network(face * 2 - 1) / 2 + 0.5).clamp(0, 1)
+    torch.testing.assert_close(loaded(face), expected, atol=1e-5, rtol=0)
+    assert loaded(torch.rand(1, 3, 48, 48)).shape == (1, 3, 48, 48)
+
+
+def test_spandrel_still_knows_its_own(network):
+    spandrel = pytest.importorskip('spandrel', reason='spandrel is not installed')
+    from mmrbgan.spandrel_support import register
+
+    register()
+    with pytest.raises(spandrel.UnsupportedModelError):
+        spandrel.ModelLoader().load_from_state_dict({'weight': torch.zeros(1)})
+
+
+def test_comfyui_node_restores_a_batch(weights, monkeypatch):
+    from test_restore import photograph, stand_in
+
+    from mmrbgan import comfyui, restorer
+
+    monkeypatch.setattr(restorer, 'make_detector', lambda *_: stand_in)
+    node = comfyui.NODE_CLASS_MAPPINGS['MMRBGANRestoreFaces']
+    assert set(node.INPUT_TYPES()['required']) == {'image', 'strength', 'faces', 'weights'}
+    images = torch.from_numpy(np.stack([photograph(), photograph()[::-1].copy()])) / 255
+    restored, faces = getattr(node(), node.FUNCTION)(images, 1.0, 'all', str(weights))
+    assert faces == 4
+    assert restored.shape == images.shape
+    assert (restored - images).abs().max() > 0.05
