@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from .basicsr_bridge import register_arch
 from .codec_arch import Decoder, Encoder
+from .fresh_start import start_as_identity
 from .stylegan2_arch import StyleGAN2Prior
 
 BASE_WIDTHS = {4: 512, 8: 512, 16: 512, 32: 512}
@@ -89,6 +90,8 @@ class MMRBGAN(nn.Module):
         self.encoder = Encoder(channels, sizes, style_dim, use_mmrb, prelu_start)
         self.decoder = Decoder(channels, sizes)
         self.prior = StyleGAN2Prior(channels, sizes, style_dim, num_mlp, noise_start)
+        if noise_start:
+            start_as_identity(self.encoder, self.prior, noise_start)
 
     def forward(self, x: Tensor, return_pyramid: bool = False) -> Any:
         """Restore a batch.

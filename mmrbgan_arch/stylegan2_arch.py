@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from .layers import GAIN, BinomialFilter, EqualizedLinear, ModulatedConv2d, leaky_relu, pixel_norm
 
-RGB_START = 0.1
+RGB_START = 0.02
 
 
 class StyleBlock(nn.Module):
