@@ -16,6 +16,7 @@ import numpy as np
 from mmrbgan_arch.errors import UsageError
 
 from .alignment import TEMPLATE_512
+from .components import LANDMARKS_FILE, write_landmarks
 from .face_cropping import Crop, CropSettings, Skip, crop_photograph
 from .images import list_images
 
@@ -85,6 +86,7 @@ def make_test_set(name: str, root: Path, output: Path, settings: CropSettings) -
     settings = dataclasses.replace(settings, min_face=0, min_sharpness=0, aligned=test_set.aligned)
     files: list[dict[str, str]] = []
     skipped: list[dict[str, str]] = []
+    landmarks: dict[str, np.ndarray] = {}
     with tqdm(total=min(test_set.count, len(chosen)), desc=name, unit='face') as bar:
         for candidate in chosen:
             if len(files) == test_set.count:
@@ -95,9 +97,14 @@ def make_test_set(name: str, root: Path, output: Path, settings: CropSettings) -
                     {'source': _relative(candidate.path, root), 'reason': face.reason, 'detail': face.detail}
                 )
                 continue
-            (folder / f'{candidate.name}.png').write_bytes(face.content)
+            path = folder / f'{candidate.name}.png'
+            path.write_bytes(face.content)
+            if len(face.landmarks) > 5:
+                landmarks[path.name] = face.landmarks
             files.append(_record(candidate, face, root))
             bar.update()
+    if landmarks:  # from which `mmrbgan evaluate --by-pose` takes the pose
+        write_landmarks(folder / LANDMARKS_FILE, landmarks)
     return _finish(name, test_set, output, files, skipped)
 
 
