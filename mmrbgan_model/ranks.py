@@ -59,7 +59,7 @@ def copy_first(networks: Iterable[nn.Module]) -> None:
     """Give every rank the first rank's parameters and buffers."""
     if rank_and_size()[1] > 1:
         for tensor in (tensor for network in networks for tensor in network.state_dict().values()):
-            dist.broadcast(tensor, src=0)
+            tensor.copy_(_firsts(tensor))
 
 
 def differing(networks: Mapping[str, nn.Module]) -> list[str]:
@@ -73,8 +73,17 @@ def _agrees(tensors: list[Tensor]) -> bool:
     """Compare this rank's tensors with the first rank's; every rank gets the same answer."""
     same = torch.ones((), device=tensors[0].device)
     for tensor in tensors:
-        first = tensor.contiguous().clone()
-        dist.broadcast(first, src=0)
-        same *= torch.equal(first.view(torch.uint8), tensor.contiguous().view(torch.uint8))
+        same *= torch.equal(_bits(_firsts(tensor)), _bits(tensor))
     dist.all_reduce(same, op=dist.ReduceOp.MIN)
     return bool(same.item())
+
+
+def _firsts(tensor: Tensor) -> Tensor:
+    """Return the first rank's ``tensor``, in plain layout, which collectives ask for."""
+    first = torch.empty_like(tensor, memory_format=torch.contiguous_format).copy_(tensor)
+    dist.broadcast(first, src=0)
+    return first
+
+
+def _bits(tensor: Tensor) -> Tensor:
+    return tensor.reshape(-1).view(torch.uint8)
