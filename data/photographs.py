@@ -127,7 +127,7 @@ def _read_landmarks(path: Path) -> tuple[dict[str, list[np.ndarray]], dict[str, 
 def read_ffhq(path: Path) -> Iterator[tuple[str, np.ndarray, str]]:
     """Yield key (see ``_ffhq_key``), 68 landmarks and split for every face of FFHQ's list, aligned and in the wild.
 
-    The file has 255 MB; entries are decoded one by one, which keeps memory at a third of reading it whole.
+    The file has 255 MB; entries are decoded one by one, so that beside its text only the landmarks are held.
 
     Raises:
         ValueError: not that file.

@@ -46,6 +46,20 @@ def test_flipped_box_frames_the_flipped_pixels():
     assert image[:, ::-1][y1:y2, x1:x2].sum() == image.sum() == (x2 - x1) * (y2 - y1)
 
 
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 10**6))
+def test_flip_moves_boxes_with_the_image(seed):
+    """What a box of the mirrored image frames is the mirror image of what its counterpart framed."""
+    image = np.random.default_rng(seed).integers(0, 256, (128, 128), dtype=np.uint8)
+    boxes, mask = random_boxes(seed)
+    flipped, _ = c.flip_boxes(boxes, mask, 128)
+    for row, other in zip(flipped.astype(int), boxes[list(c.MIRROR)].astype(int), strict=True):
+        framed, original = (
+            picture[y1:y2, x1:x2] for picture, (x1, y1, x2, y2) in ((image[:, ::-1], row), (image, other))
+        )
+        assert (framed == original[:, ::-1]).all()
+
+
 def test_flip_leaves_its_input_alone():
     boxes, mask = random_boxes(1)
     kept = boxes.copy()

@@ -301,6 +301,14 @@ def test_five_points_make_boxes_too():
     assert (circles[:, 2] > 16).all() and (circles[:, 2] < 100).all()
 
 
+@pytest.mark.parametrize(('shift', 'count'), [(0, 68), (60, 5)])
+def test_landmarks_that_disagree_give_way_to_the_five_points(drawn, monkeypatch, shift, count):
+    image, points = drawn[0]
+    monkeypatch.setattr(face_cropping.DlibDetector, 'landmarks', lambda *_: points + shift)
+    refined = face_cropping._refine(image, five_points(points), np.array([40, 40, 210, 240.0]))
+    assert len(refined) == count
+
+
 def test_component_outside_the_crop_is_left_out():
     points = template(512)
     points[0] = [-30, 200]
