@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 VARIANTS: dict[str, dict[str, Any]] = {
     'plain': {},
     'without FreezeD': {'freeze_layers': 0},
+    'channels_last': {'channels_last': True},
     'checkpointing': {'grad_checkpointing': True},
     'bf16': {'amp': 'bf16', 'channels_last': True},
     'bf16 checkpointing': {'amp': 'bf16', 'channels_last': True, 'grad_checkpointing': True},

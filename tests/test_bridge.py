@@ -76,3 +76,28 @@ def test_missing_basicsr_is_one_line_with_the_way_out(monkeypatch):
     with pytest.raises(UsageError, match=r'basicsr==1\.4\.2') as caught:
         basicsr_bridge.connect()
     assert '\n' not in str(caught.value)
+
+
+@needs_basicsr
+def test_a_forks_own_pipeline_trains_the_model(tmp_path, monkeypatch):
+    """Nothing of ours but the registered names: BasicSR's parse_options, loaders, sampler, loggers and loop."""
+    import tiny_run
+    import torch
+    import yaml
+
+    import mmrbgan.plugin  # noqa: F401
+
+    monkeypatch.chdir(tmp_path)
+    torch.set_num_threads(1)
+    tiny_run.make_faces('faces')
+    options = tiny_run.options(path={})
+    for phase, section in options['datasets'].items():
+        section['name'] = phase
+    options['val']['save_img'] = False
+    (tmp_path / 'fork.yml').write_text(yaml.safe_dump(options), encoding='utf-8')
+    monkeypatch.setattr(sys, 'argv', ['train.py', '-opt', 'fork.yml'])
+    from basicsr.train import train_pipeline
+
+    train_pipeline(str(tmp_path))
+    assert (tmp_path / 'experiments/tiny/training_states/8.json').is_file()
+    assert (tmp_path / 'experiments/tiny/visualization/sheet_val_8.png').is_file()
