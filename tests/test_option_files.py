@@ -14,6 +14,12 @@ FILES = sorted((ROOT / 'options').rglob('*.yml'))
 NAMES = [str(path.relative_to(ROOT)) for path in FILES]
 
 
+@pytest.fixture(scope='module', autouse=True)
+def plugin():
+    """Everything registered, and basicsr importable."""
+    import mmrbgan.plugin  # noqa: F401
+
+
 @pytest.fixture(params=FILES, ids=NAMES)
 def path(request):
     return request.param
@@ -40,8 +46,6 @@ def test_name_is_the_file(path, options):
 def test_networks_build(options):
     from basicsr.archs import build_network
 
-    import mmrbgan.plugin  # noqa: F401
-
     with torch.device('meta'):
         for key in (key for key in options if key.startswith('network_')):
             if options[key]['type'] != 'SpandrelNet':  # wraps a file that its user fetches
@@ -66,8 +70,6 @@ def test_train_section_reads(options):
 
 def test_dataset_sections_read(options):
     from basicsr.utils.registry import DATASET_REGISTRY
-
-    import mmrbgan.plugin  # noqa: F401
 
     for phase, section in options['datasets'].items():
         options_class = getattr(DATASET_REGISTRY.get(section['type']), 'options_class', None)
