@@ -3,6 +3,7 @@
 import io
 import math
 from collections.abc import Iterable
+from typing import Any
 
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
@@ -10,7 +11,7 @@ from matplotlib.figure import Figure
 from .evaluation_record import Record, Summary
 from .metric_columns import column
 
-SETTINGS = {'font.size': 9, 'svg.fonttype': 'none', 'axes.spines.top': False, 'axes.spines.right': False}
+SETTINGS: Any = {'font.size': 9, 'svg.fonttype': 'none', 'axes.spines.top': False, 'axes.spines.right': False}
 COLUMNS_PER_ROW = 3
 
 

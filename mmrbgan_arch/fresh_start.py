@@ -23,7 +23,9 @@ def start_as_identity(encoder: Encoder, prior: StyleGAN2Prior, noise_start: floa
     directions = stem.weight[:half, :, 0, 0] * stem.scale  # (half, 3)
     # Two activations, each with gain sqrt(2): a pair's difference is 2 (1 + slope^2) noise_start a.
     inverse = torch.linalg.pinv(directions) / (2 * (1 + SLOPE**2) * noise_start)  # (3, half)
-    _read_pairs(prior.to_rgbs[-1], inverse)
+    last = prior.to_rgbs[-1]
+    assert isinstance(last, ToRGB)
+    _read_pairs(last, inverse)
 
 
 def _read_pairs(to_rgb: ToRGB, inverse: Tensor) -> None:

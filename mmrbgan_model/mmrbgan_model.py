@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mmrbgan_arch import basicsr_bridge
+from mmrbgan_arch import MMRBGAN, basicsr_bridge
 from mmrbgan_arch.errors import UsageError
 from mmrbgan_arch.option_reader import read_options
 from mmrbgan_arch.weights_cache import find_weights
@@ -137,7 +137,7 @@ class MMRBGANModel(BaseModel):
             features = build_vgg_features(settings.perceptual_opt).to(self.device)
             terms.append(GeneratorTerm('percep', settings.perceptual_opt, loss_terms.perceptual_loss(features)))
         if settings.identity_opt:
-            recogniser = self._build_recogniser()
+            recogniser = self._build_recogniser(settings.identity_opt.weights)
             terms.append(GeneratorTerm('identity', settings.identity_opt, loss_terms.identity_loss(recogniser)))
         if settings.gan_opt:
             terms.append(GeneratorTerm('gan', settings.gan_opt, loss_terms.adversarial_loss(self.net_d)))
@@ -146,10 +146,10 @@ class MMRBGANModel(BaseModel):
             terms.append(GeneratorTerm('component', settings.component_opt, compute))
         return terms
 
-    def _build_recogniser(self) -> nn.Module:
+    def _build_recogniser(self, weights: str | None) -> nn.Module:
         way_out = 'remove train.identity_opt to train without this term'
         option = 'train.identity_opt.weights'
-        path = find_weights(self.settings.identity_opt.weights, ARCFACE_FILE, ARCFACE_ADDRESS, option, way_out)
+        path = find_weights(weights, ARCFACE_FILE, ARCFACE_ADDRESS, option, way_out)
         network = build_network(copy.deepcopy(self.opt.get('network_identity', {'type': 'MMRBGANArcFace'})))
         fit_state(network, pick_state(read_weights(path, option), None, path, option), True, path, option)
         return network.to(self.device)
@@ -162,8 +162,9 @@ class MMRBGANModel(BaseModel):
             'prior': settings.optim_g.lr_prior,
             'noise': settings.optim_g.lr_noise,
         }
-        groups = []
-        for name, parameters in self.networks['net_g'].parameter_groups().items():
+        groups, generator = [], self.networks['net_g']
+        assert isinstance(generator, MMRBGAN)
+        for name, parameters in generator.parameter_groups().items():
             for parameter in parameters:
                 parameter.requires_grad_(rates[name] > 0)
             if rates[name] > 0:
