@@ -64,7 +64,7 @@ def degrade_randomly(image: np.ndarray, options: DegradationOptions, rng: np.ran
 
 def to_tensor(image: np.ndarray) -> torch.Tensor:
     """Return RGB uint8 (h, w, 3) as float32 (3, h, w) in [-1, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float().div_(127.5).sub_(1)
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float().mul_(1 / 127.5).sub_(1)
 
 
 def stem(name: str) -> str:
