@@ -120,7 +120,7 @@ def build(size: int, name: str, args: argparse.Namespace) -> Any:
     opt.update(num_gpu=int(torch.cuda.is_available()), dist=False, is_train=True)
     opt['path'] = dict.fromkeys(('models', 'training_states', 'experiments_root', 'visualization'), 'unused')
     mmrbgan_model.build_vgg_features = lambda options: VGGFeatures(options.layers)
-    mmrbgan_model.MMRBGANModel._build_recogniser = lambda self: MMRBGANArcFace().to(self.device)
+    mmrbgan_model.MMRBGANModel._build_recogniser = lambda self, weights: MMRBGANArcFace().to(self.device)
     torch.backends.cudnn.benchmark = True
     return mmrbgan_model.MMRBGANModel(opt)
 
