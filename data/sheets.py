@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 GAP, HEADER = 4, 22
+MIN_WIDTH = 128  # smaller pictures are shown in whole multiples of their pixels
 WHITE, INK = 255, 40
 
 
@@ -19,6 +20,8 @@ def contact_sheet(rows: Sequence[Sequence[np.ndarray]], titles: Sequence[str] = 
     Returns:
         The sheet, RGB uint8.
     """
+    zoom = -(-MIN_WIDTH // max(picture.shape[1] for row in rows for picture in row))
+    rows = [[picture.repeat(zoom, axis=0).repeat(zoom, axis=1) for picture in row] for row in rows]
     height = max(picture.shape[0] for row in rows for picture in row)
     width = max(picture.shape[1] for row in rows for picture in row)
     columns, top = max(map(len, rows)), HEADER if titles else 0
