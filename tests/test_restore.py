@@ -44,7 +44,7 @@ def photograph(dtype=np.uint8, channels=3):
 def weights(tmp_path_factory):
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp('weights') / 'tiny.safetensors'
-    write_weights(path, MMRBGAN(out_size=64, narrow=0.0625, style_dim=16, num_mlp=1).state_dict())
+    write_weights(path, MMRBGAN(out_size=64, narrow=0.0625, style_dim=16, num_mlp=1, noise_start=0.0).state_dict())
     return path
 
 
