@@ -79,7 +79,7 @@ def _pose_table(records: list[Record]) -> Table:
         f"Set {records[0].set_hash}; poses by the nose tip's offset from the middle of the eyes, in eye distances "
         f'(from {records[0].pose_source}); 95 % intervals.'
     )
-    return Table(f'pose-{records[0].set_hash}', 'By pose', note, rows)
+    return Table(f'pose-{records[0].set_hash}', 'By pose', note, rows, competes=False)
 
 
 def _ablation_table(records: list[Record]) -> Table:

@@ -41,6 +41,8 @@ class Table:
     title: str
     note: str
     rows: list[Row]
+    competes: bool = True
+    """Whether a best value means anything; rows of different poses do not compete."""
 
     @property
     def columns(self) -> list[str]:
@@ -51,7 +53,7 @@ class Table:
     def best(self, name: str) -> float | None:
         """The best measured value of a column; quoted ones are of another set and do not compete."""
         values = [row.cells[name].mean for row in self.rows if name in row.cells and not row.quoted]
-        if len(values) < 2:
+        if len(values) < 2 or not self.competes:
             return None
         return max(values) if heading(name).better == 'higher' else min(values)
 
