@@ -4,6 +4,7 @@ Metrics are BasicSR's (METRIC_REGISTRY, per image, BGR uint8); the degraded inpu
 that a log line tells whether restoring helped. Metrics over the whole set, such as FID, are ours (``SET_METRICS``).
 """
 
+import functools
 import logging
 import math
 from collections import defaultdict
@@ -28,6 +29,8 @@ from .metrics import NO_REFERENCE, SET_METRICS, SetMetric
 from .metrics.pictures import to_unit
 
 _LOGGER = logging.getLogger('basicsr')
+NIQE = frozenset(('calculate_niqe', 'calculate_niqe_fast'))
+NIQE_BLOCK = 96  # side of the blocks whose statistics it compares
 
 
 def to_picture(image: Tensor) -> np.ndarray:
@@ -164,7 +167,7 @@ def compute(name: str, metric: SetMetric) -> dict[str, float]:
 
 
 def score(picture: np.ndarray, gt: np.ndarray | None, options: Mapping[str, Any]) -> float | None:
-    """One picture's value of a registered metric; None where the metric needs a ground truth and there is none."""
+    """One picture's value of a registered metric; None where it lacks a ground truth or the picture is too small."""
     from basicsr.metrics import calculate_metric
 
     data = {'img': np.ascontiguousarray(picture[..., ::-1])}
@@ -172,8 +175,17 @@ def score(picture: np.ndarray, gt: np.ndarray | None, options: Mapping[str, Any]
         data['img2'] = np.ascontiguousarray(gt[..., ::-1])
     elif options['type'] not in NO_REFERENCE:
         return None
+    if options['type'] in NIQE and min(picture.shape[:2]) < NIQE_BLOCK:
+        _warn_small(options['type'])
+        return None
     arguments = {key: value for key, value in options.items() if key != 'better'}
     return float(calculate_metric(data, arguments))
+
+
+@functools.cache
+def _warn_small(metric: str) -> None:
+    """Say once per process that a metric was left out."""
+    _LOGGER.warning('%s needs pictures of at least %d px; left out for smaller ones', metric, NIQE_BLOCK)
 
 
 def validate(

@@ -173,3 +173,13 @@ def test_losses_fall_on_one_batch():
         model.optimize_parameters(iteration)
         losses.append(model.get_current_log()['l_g_pix'])
     assert losses[-1] < 0.8 * losses[0]
+
+
+def test_niqe_is_left_out_for_pictures_below_its_block():
+    import numpy as np
+
+    import mmrbgan.plugin  # noqa: F401
+    from mmrbgan_model.validation import score
+
+    small = np.zeros((64, 64, 3), np.uint8)
+    assert score(small, small, {'type': 'calculate_niqe', 'crop_border': 0}) is None
