@@ -16,6 +16,7 @@ import torch
 from mmrbgan import runner
 
 ITERATIONS = 14
+ended = set()
 
 
 def fork(content, *flags, environment=()):
@@ -23,6 +24,8 @@ def fork(content, *flags, environment=()):
     path = tiny_run.write_yml(content, f'{content["name"]}.yml')
     child = os.fork()
     if child:
+        os.setpgid(child, child)  # here too, so that a kill a moment later finds the group
+        ended.discard(child)
         return child
     status = 99
     try:
@@ -48,27 +51,41 @@ def wait(child, seconds=120.0):
 
 def kill(child):
     """End a run and its workers without a word."""
-    try:
-        os.killpg(child, signal.SIGKILL)
-    except ProcessLookupError:
+    if child in ended:
         return
+    os.killpg(child, signal.SIGKILL)
     os.waitpid(child, 0)
 
 
 def alive(child):
-    return os.waitpid(child, os.WNOHANG)[0] == 0
+    """Whether ``child`` still runs; one that does not is remembered, for its id is free again."""
+    if child not in ended and os.waitpid(child, os.WNOHANG)[0]:
+        ended.add(child)
+    return child not in ended
+
+
+def names(folder, pattern):
+    try:
+        return {path.name for path in folder.glob(pattern)}
+    except FileNotFoundError:  # a run that found no complete set is moving the folder aside
+        return set()
+
+
+def half_written(folder):
+    return names(folder, '*/.*.part-*')
 
 
 def until_saving(child, folder, count):
     """Wait for the ``count``-th half-written file of a save."""
+    before = half_written(folder)
     seen = set()
     while len(seen) < count and alive(child):
-        seen.update(path.name for path in folder.glob('*/.*.part-*'))
+        seen |= half_written(folder) - before
 
 
 def until_later(child, folder, seconds):
     """Wait for a random moment after the run has begun to train."""
-    while not list(folder.glob('*.log')) and alive(child):
+    while not names(folder, '*.log') and alive(child):
         time.sleep(0.005)
     time.sleep(seconds)
 
@@ -86,7 +103,7 @@ def kill_often(name, workers, kills):
         else:
             until_later(child, folder, dice.uniform(0.0, 0.6))
         kill(child)
-        in_save += bool(list(folder.glob('*/.*.part-*')))
+        in_save += bool(half_written(folder))
         for log in folder.glob('*.log'):
             log.rename(log.with_suffix('.old'))
     assert in_save >= 1, 'no kill fell into a save'
