@@ -17,7 +17,7 @@ class StyleBlock(nn.Module):
         """Args: out_channels: of the convolution; the block's output has twice as many."""
         super().__init__()
         self.conv = ModulatedConv2d(in_channels, out_channels, 3, style_dim, up=up)
-        self.noise_weight = nn.Parameter(torch.full((1,), noise_start))
+        self.noise_weight = nn.Parameter(torch.full((1,), float(noise_start)))
         self.bias = nn.Parameter(torch.zeros(2 * out_channels))
 
     def forward(self, x: Tensor, style: Tensor, noise: Tensor) -> Tensor:
