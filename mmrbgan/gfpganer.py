@@ -12,8 +12,8 @@ from .restorer import Restorer
 FACE_SIZE = 512  # what callers of GFPGANer expect
 
 
-class GFPGANer:
-    """Takes and returns BGR uint8 pictures, as gfpgan's class does.
+class GFPGANer(Restorer):
+    """Takes and returns BGR uint8 pictures, as gfpgan's class does; its ``weight``, idle there, is the strength.
 
     Args:
         model_path: our weights; None takes those that ship.
@@ -34,37 +34,17 @@ class GFPGANer:
         device: Any = None,
     ) -> None:
         settings = Settings(scale=upscale)
-        self.restorer = Restorer(model_path, device=str(device) if device is not None else 'auto', settings=settings)
-        self.upscale = upscale
+        super().__init__(model_path, device='auto' if device is None else str(device), settings=settings)
         self.bg_upsampler = bg_upsampler
 
-    def enhance(
-        self,
-        img: np.ndarray,
-        has_aligned: bool = False,
-        only_center_face: bool = False,
-        paste_back: bool = True,
-        weight: float = 1.0,
-    ) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray | None]:
-        """Restore.
-
-        Args:
-            img: BGR uint8 (h, w, 3).
-            has_aligned: it is one aligned face.
-            only_center_face: leave all but the most central face alone.
-            paste_back: return the photograph too.
-            weight: strength; in gfpgan it does nothing.
-
-        Returns:
-            the aligned faces and the restored ones, BGR uint8 (512, 512, 3), and the photograph or None.
-        """
-        background = None
-        if self.bg_upsampler is not None and paste_back and not has_aligned:
-            background = self.bg_upsampler.enhance(img, outscale=self.upscale)[0]
-        crops, faces, photo = self.restorer.enhance(
-            img, has_aligned, only_center_face, paste_back, strength=weight, background=background
-        )
+    def enhance(self, img: np.ndarray, *args: Any, **kwargs: Any) -> tuple[list[np.ndarray], list[np.ndarray], Any]:
+        """Restore; arguments and results are ``Restorer.enhance``'s, the faces (512, 512, 3)."""
+        crops, faces, photo = super().enhance(img, *args, **kwargs)
         return [_to_512(face) for face in crops], [_to_512(face) for face in faces], photo
+
+    def enlarge(self, img: np.ndarray) -> np.ndarray | None:
+        """Return the photograph that ``bg_upsampler`` enlarged, if there is one."""
+        return None if self.bg_upsampler is None else self.bg_upsampler.enhance(img, outscale=self.settings.scale)[0]
 
 
 def _to_512(face: np.ndarray) -> np.ndarray:

@@ -11,6 +11,8 @@ import numpy as np
 
 from mmrbgan_arch.errors import UsageError
 
+from .pictures import to_bytes
+
 RECOGNISERS = ('dlib', 'mobilefacenet', 'arcface')
 STEPS = 8  # strengths tried: this many equal parts of the one asked for, and 0
 
@@ -50,11 +52,7 @@ def guard_strength(
     """
     strengths = [strength] if least is None else [strength * (STEPS - i) / STEPS for i in range(STEPS + 1)]
     for tried in strengths:
-        score = float(similarity(_bytes(crop + tried * (restored - crop)), _bytes(crop))[0])
+        score = float(similarity(to_bytes(crop + tried * (restored - crop))[None], to_bytes(crop)[None])[0])
         if least is None or score >= least:
             break
     return tried, score
-
-
-def _bytes(face: np.ndarray) -> np.ndarray:
-    return np.rint(np.clip(face, 0, 1) * 255).astype(np.uint8)[None]

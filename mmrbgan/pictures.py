@@ -141,6 +141,11 @@ def to_8_bits(pixels: np.ndarray) -> np.ndarray:
     return ((pixels.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
 
 
+def to_bytes(face: np.ndarray) -> np.ndarray:
+    """Return uint8 from float in [0, 1]."""
+    return np.rint(np.clip(face, 0, 1) * 255).astype(np.uint8)
+
+
 def _decode(image: Image.Image, content: bytes) -> Picture:
     width, height = image.size
     if width * height > MAX_PIXELS:

@@ -83,7 +83,12 @@ def _add_look_arguments(group: argparse._ArgumentGroup) -> None:
         metavar='keep|replace',
         help="keep: in faces larger than the network's, what is finer than its pixels stays, noise too (default: keep)",
     )
-    group.add_argument('--identity', action='store_true', help=f'score each face against its input; {WEAK_EVIDENCE}')
+    group.add_argument(
+        '--identity',
+        action='store_true',
+        dest='measure_identity',
+        help=f'score each face against its input; {WEAK_EVIDENCE}',
+    )
     group.add_argument(
         '--min-identity',
         type=float,

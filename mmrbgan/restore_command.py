@@ -1,6 +1,7 @@
 """What `mmrbgan restore` does: photographs and folders in, the same with restored faces out."""
 
 import argparse
+import dataclasses
 import json
 import sys
 from collections import Counter
@@ -20,6 +21,9 @@ from .restore_settings import Settings
 from .restorer import Restorer
 from .results import RestoredPhoto
 
+RESTORER_FLAGS = (
+    'device', 'batch', 'precision', 'detector', 'detector_weights', 'mask', 'recogniser', 'recogniser_weights',
+)  # fmt: skip
 REPORT = 'faces.json'
 SOME_FAILED = 1
 
@@ -44,34 +48,16 @@ def run(args: argparse.Namespace) -> int:
 
 
 def make_settings(args: argparse.Namespace) -> Settings:
-    """Return the settings that the flags name."""
-    return Settings(
-        faces=args.faces if args.faces in ('all', 'largest', 'center') else read_face_file(args.faces),
-        min_face=args.min_face,
-        strength=args.strength,
-        scale=args.scale,
-        aligned=args.aligned,
-        color=args.color,
-        detail=args.detail,
-        measure_identity=args.identity,
-        min_identity=args.min_identity,
-    )
+    """Return the settings that the flags name; a flag is called as its field."""
+    values = {field.name: getattr(args, field.name) for field in dataclasses.fields(Settings)}
+    if values['faces'] not in ('all', 'largest', 'center'):
+        values['faces'] = read_face_file(values['faces'])
+    return Settings(**values)
 
 
 def make_restorer(args: argparse.Namespace, settings: Settings) -> Restorer:
-    """Return the restorer that the flags name."""
-    return Restorer(
-        args.weights,
-        device=args.device,
-        detector=args.detector,
-        detector_weights=args.detector_weights,
-        mask=args.mask,
-        recogniser=args.recogniser,
-        recogniser_weights=args.recogniser_weights,
-        batch=args.batch,
-        precision=args.precision,
-        settings=settings,
-    )
+    """Return the restorer that the flags of ``restore.add_restorer_arguments`` name."""
+    return Restorer(args.weights, settings=settings, **{name: getattr(args, name) for name in RESTORER_FLAGS})
 
 
 def describe(restorer: Restorer, is_default: bool) -> str:

@@ -25,7 +25,7 @@ from .identity_guard import Similarity, guard_strength, load_similarity
 from .masks import choose_mask
 from .paste import FaceChange, keep_colour, paste_faces
 from .photo_stream import stream
-from .pictures import Picture, resize_picture, to_8_bits, to_grey
+from .pictures import Picture, resize_picture, to_8_bits, to_bytes, to_grey
 from .restore_settings import Settings
 from .results import Face, RestoredPhoto
 from .stage_times import StageTimes
@@ -132,8 +132,7 @@ class Restorer:
         has_aligned: bool = False,
         only_center_face: bool = False,
         paste_back: bool = True,
-        strength: float | None = None,
-        background: np.ndarray | None = None,
+        weight: float | None = None,
     ) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray | None]:
         """Restore as GFPGANer does: BGR uint8 in and out.
 
@@ -142,8 +141,7 @@ class Restorer:
             has_aligned: it is one aligned face.
             only_center_face: leave all but the most central face alone.
             paste_back: return the photograph too.
-            strength: another than the settings'.
-            background: the photograph enlarged by other means, (h * scale, w * scale, 3).
+            weight: strength; None takes the settings'.
 
         Returns:
             the aligned faces, the restored faces, and the photograph (None without ``paste_back`` or when aligned).
@@ -152,14 +150,20 @@ class Restorer:
             self.settings,
             aligned=has_aligned,
             faces='center' if only_center_face else self.settings.faces,
-            strength=self.settings.strength if strength is None else strength,
+            strength=self.settings.strength if weight is None else weight,
         )
+        with_photo = paste_back and not has_aligned
         job = self.prepare(_to_bgr(img) if img.ndim == 3 else img, settings)
-        other = None if background is None else dataclasses.replace(job.picture, pixels=_to_bgr(background))
-        result = self.finish(job, self.run_network(job.crops), other)
+        other = self.enlarge(img) if with_photo else None
+        background = None if other is None else dataclasses.replace(job.picture, pixels=_to_bgr(other))
+        result = self.finish(job, self.run_network(job.crops), background)
         crops = [_to_bgr(face.crop) for face in result.restored_faces if face.crop is not None]
         faces = [_to_bgr(face.restored) for face in result.restored_faces if face.restored is not None]
-        return crops, faces, _to_bgr(result.picture.pixels) if paste_back and not has_aligned else None
+        return crops, faces, _to_bgr(result.picture.pixels) if with_photo else None
+
+    def enlarge(self, img: np.ndarray) -> np.ndarray | None:
+        """Return the background for ``enhance``, BGR (h * scale, w * scale, 3); None: enlarge as ``restore`` does."""
+        return None
 
     def prepare(self, photo: Photo, settings: Settings) -> Job:
         """Read a photograph, find and choose its faces, align them."""
@@ -217,7 +221,7 @@ class Restorer:
         else:
             face.matrix = alignment_matrix(face.landmarks, size)
         crop = warp(picture.pixels, face.matrix, (size, size)).astype(np.float32) / np.iinfo(picture.pixels.dtype).max
-        face.crop = _bytes(crop)
+        face.crop = to_bytes(crop)
         return crop
 
     def _settle_strength(self, face: Face, crop: np.ndarray, after: np.ndarray, settings: Settings) -> None:
@@ -231,7 +235,7 @@ class Restorer:
     def _change(self, face: Face, crop: np.ndarray, after: np.ndarray, settings: Settings) -> FaceChange:
         if settings.color == 'keep':
             after = keep_colour(crop, after)
-        face.restored = _bytes(after)
+        face.restored = to_bytes(after)
         assert face.matrix is not None
         mask = (
             np.ones(crop.shape[:2], np.float32) if settings.aligned else self.mask(after, face.landmarks, face.matrix)
@@ -247,10 +251,6 @@ class Restorer:
         detector = getattr(self.detector, 'name', type(self.detector).__name__)
         restored = dataclasses.replace(background, pixels=pixels)
         return RestoredPhoto(job.name, restored, background, (width, height), job.faces, changed, detector)
-
-
-def _bytes(face: np.ndarray) -> np.ndarray:
-    return np.rint(np.clip(face, 0, 1) * 255).astype(np.uint8)
 
 
 def _to_bgr(image: np.ndarray) -> np.ndarray:

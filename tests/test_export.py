@@ -122,7 +122,7 @@ def test_spandrel_still_knows_its_own(network):
 
 
 def test_comfyui_node_restores_a_batch(weights, monkeypatch):
-    from test_restore import photograph, stand_in
+    from restoring import photograph, stand_in
 
     from mmrbgan import comfyui, restorer
 

@@ -3,49 +3,22 @@
 import subprocess
 import sys
 
-import cv2
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from restoring import CENTRES, SIDES, photograph, stand_in, tiny_weights
 
 import mmrbgan
 from mmrbgan.face_choice import FaceFile
 from mmrbgan.gfpganer import GFPGANer
 from mmrbgan.restore_settings import Settings
-from mmrbgan_arch import MMRBGAN
-from mmrbgan_arch.checkpoints import write_weights
 from mmrbgan_arch.errors import UsageError
-from mmrbgan_data.alignment import TEMPLATE_512
-from mmrbgan_data.detection import DetectedFace
-
-CENTRES = ((90, 100), (230, 110), (150, 190))
-SIDES = (110, 90, 24)
-
-
-def stand_in(image):
-    """A detector that finds three faces, the last one tiny, wherever it looks."""
-    points = [(TEMPLATE_512 - 256) / 512 * side + centre for side, centre in zip(SIDES, CENTRES, strict=True)]
-    boxes = [
-        np.concatenate([each.min(0) - side / 6, each.max(0) + side / 6])
-        for each, side in zip(points, SIDES, strict=True)
-    ]
-    return [DetectedFace(box, 1.0, each) for box, each in zip(boxes, points, strict=True)]
-
-
-def photograph(dtype=np.uint8, channels=3):
-    rng = np.random.default_rng(0)
-    image = cv2.GaussianBlur(rng.normal(size=(240, 320, channels)), (0, 0), 3)
-    image = (image - image.min()) / (image.max() - image.min())
-    return np.rint(image * np.iinfo(dtype).max).astype(dtype)
 
 
 @pytest.fixture(scope='module')
 def weights(tmp_path_factory):
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp('weights') / 'tiny.safetensors'
-    write_weights(path, MMRBGAN(out_size=64, narrow=0.0625, style_dim=16, num_mlp=1, noise_start=0.0).state_dict())
-    return path
+    return tiny_weights(tmp_path_factory.mktemp('weights'), 64)
 
 
 @pytest.fixture(scope='module')
@@ -259,7 +232,7 @@ def test_enhance_is_gfpganers(restorer):
 
 def test_gfpganer_by_one_import(weights, monkeypatch):
     other = GFPGANer(model_path=str(weights), upscale=2, arch='clean', channel_multiplier=2, device=torch.device('cpu'))
-    monkeypatch.setattr(other.restorer, 'detector', stand_in)
+    monkeypatch.setattr(other, 'detector', stand_in)
     crops, faces, photo = other.enhance(photograph(), has_aligned=False, only_center_face=True, paste_back=True)
     assert (len(crops), faces[0].shape, photo.shape) == (1, (512, 512, 3), (480, 640, 3))
     assert other.enhance(photograph()[:64, :64], has_aligned=True)[2] is None
@@ -271,7 +244,7 @@ def test_gfpganers_background(weights, monkeypatch):
             return np.full((img.shape[0] * outscale, img.shape[1] * outscale, 3), (1, 2, 3), np.uint8), None
 
     other = GFPGANer(weights, upscale=2, bg_upsampler=Upsampler(), device='cpu')
-    monkeypatch.setattr(other.restorer, 'detector', stand_in)
+    monkeypatch.setattr(other, 'detector', stand_in)
     assert other.enhance(photograph())[2][-1, -1].tolist() == [1, 2, 3]
 
 

@@ -12,20 +12,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from test_restore import photograph, stand_in
+from restoring import photograph, stand_in, tiny_weights
 
 from mmrbgan import cli, restorer
-from mmrbgan_arch import MMRBGAN
-from mmrbgan_arch.checkpoints import write_weights
 
 
 @pytest.fixture(scope='module')
 def weights(tmp_path_factory):
-    torch.manual_seed(0)
-    torch.set_num_threads(1)
-    path = tmp_path_factory.mktemp('weights') / 'tiny.safetensors'
-    write_weights(path, MMRBGAN(out_size=32, narrow=0.0625, style_dim=16, num_mlp=1).state_dict())
-    return path
+    return tiny_weights(tmp_path_factory.mktemp('weights'))
 
 
 @pytest.fixture

@@ -5,19 +5,16 @@ import shutil
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 gradio = pytest.importorskip('gradio', reason='gradio is not installed (extra ui)')
 sync_api = pytest.importorskip('playwright.sync_api', reason='playwright is not installed')
 
-from test_restore import photograph, stand_in  # noqa: E402
+from restoring import photograph, stand_in, tiny_weights  # noqa: E402
 
 from mmrbgan.app import build_page  # noqa: E402
 from mmrbgan.restore_settings import Settings  # noqa: E402
 from mmrbgan.restorer import Restorer  # noqa: E402
-from mmrbgan_arch import MMRBGAN  # noqa: E402
-from mmrbgan_arch.checkpoints import write_weights  # noqa: E402
 
 CHROMIUM = os.environ.get('CHROMIUM') or shutil.which('chromium') or shutil.which('chromium-browser')
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium (Debian's package chromium)")
@@ -26,10 +23,7 @@ PATIENCE = 120_000  # milliseconds
 
 @pytest.fixture(scope='module')
 def restorer(tmp_path_factory):
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp('weights') / 'tiny.safetensors'
-    write_weights(path, MMRBGAN(out_size=32, narrow=0.0625, style_dim=16, num_mlp=1).state_dict())
+    path = tiny_weights(tmp_path_factory.mktemp('weights'))
     return Restorer(path, device='cpu', detector=stand_in, mask='ellipse')
 
 
