@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
-from mmrbgan_arch.checkpoints import write_atomically
+from mmrbgan_arch.atomic_files import write_atomically
 from mmrbgan_arch.errors import UsageError
 from mmrbgan_data.images import SUFFIXES
 
@@ -43,7 +43,7 @@ class OutputFolder:
             raise UsageError(f'{path}: leaves {self.root} through a link; nothing written')
         if os.path.realpath(parent / path.name) in self._inputs:
             raise UsageError(f'{path}: is an input; name another folder with -o')
-        write_atomically(path, lambda beside: _fill(beside, content))
+        write_atomically(path, lambda file: file.write(content))
 
 
 def list_photos(inputs: Iterable[str]) -> list[tuple[Path, PurePosixPath]]:
@@ -76,7 +76,3 @@ def _walk(folder: Path) -> Iterator[PurePosixPath]:
         inside = PurePosixPath(Path(parent).relative_to(folder).as_posix())
         names = [name for name in files if Path(name).suffix.lower() in SUFFIXES and not name.startswith('.')]
         yield from (inside / name for name in names)
-
-
-def _fill(path: str, content: bytes) -> None:
-    Path(path).write_bytes(content)

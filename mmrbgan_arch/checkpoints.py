@@ -4,17 +4,18 @@ Understood are BasicSR's layout (``params``, ``params_ema``), plain state dicts,
 fallback: a file that holds more than tensors and plain containers is refused, and nothing in it is executed.
 """
 
+import json
 import os
 import pickle
-import tempfile
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from .atomic_files import write_atomically
 from .errors import UsageError, nearest_key
 from .hyperparameters import KINDS, find_kind
 
@@ -129,43 +130,31 @@ def read_file(path: str | os.PathLike[str]) -> Mapping[str, Any]:
 
 
 def write_weights(path: str | os.PathLike[str], state: Mapping[str, Tensor]) -> None:
-    """Write ``state`` whole or not at all: .safetensors as it is, else BasicSR's layout, both ``params`` alike."""
+    """Write ``state`` whole or not at all: BasicSR's layout, both ``params`` alike, or .safetensors.
+
+    A .safetensors file of a network of ours names it and its options in its metadata.
+    """
     if Path(path).suffix == '.safetensors':
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
-        tensors = {name: value.contiguous() for name, value in state.items()}
-        write_atomically(path, lambda file: save_file(tensors, file))
+        content = save({name: value.contiguous() for name, value in state.items()}, _metadata(state))
+        write_atomically(path, lambda file: file.write(content))
     else:
-        content = {'params': dict(state), 'params_ema': dict(state)}  # one copy on disk: they share storage
-        write_atomically(path, lambda file: torch.save(content, file))
+        both = {'params': dict(state), 'params_ema': dict(state)}  # one copy on disk: they share storage
+        write_atomically(path, lambda file: torch.save(both, file))
 
 
-def write_atomically(path: str | os.PathLike[str], write: Callable[[str], None]) -> None:
-    """Let ``write`` fill a file beside ``path``, then put it in place; a failure leaves no partial file."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
-    os.close(handle)
-    try:
-        write(beside)
-        with open(beside, 'rb') as file:
-            os.fsync(file.fileno())
-        os.chmod(beside, 0o666 & ~_umask())
-        os.replace(beside, path)
-    finally:
-        Path(beside).unlink(missing_ok=True)
+def _metadata(state: Mapping[str, Tensor]) -> dict[str, str]:
+    kind = find_kind(state)
+    if kind is None:
+        return {'format': 'pt'}
+    return {'format': 'pt', 'network': kind.network.__name__, 'options': json.dumps(kind.options(state))}
 
 
 def some(names: list[str]) -> str:
     """The first few of ``names``, for an error line."""
     more = f' and {len(names) - SHOWN} more' if len(names) > SHOWN else ''
     return ', '.join(names[:SHOWN]) + more
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _read_pth(path: Path) -> Any:

@@ -16,9 +16,10 @@ from typing import Any
 
 import torch
 
+from mmrbgan_arch.atomic_files import checksum, remove_partial_files
 from mmrbgan_arch.errors import UsageError
 
-from .atomic_files import checksum, remove_partial_files, write_atomically
+from .run_files import write_run_file
 
 _LOGGER = logging.getLogger(__name__)
 FORMAT = 'mmrbgan-1'
@@ -53,7 +54,7 @@ class CheckpointFolder:
         for path in self._weights(iteration):
             latest = path.with_name(path.name.replace(f'_{iteration}.pth', '_latest.pth'))
             with open(path, 'rb') as source:
-                write_atomically(latest, functools.partial(shutil.copyfileobj, source))
+                write_run_file(latest, functools.partial(shutil.copyfileobj, source))
 
     def is_complete(self, iteration: int) -> bool:
         """Say whether the set of ``iteration`` has its manifest."""
@@ -126,12 +127,12 @@ class CheckpointFolder:
 
     def _write(self, path: Path, content: Mapping[str, Any]) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, functools.partial(torch.save, content))
+        write_run_file(path, functools.partial(torch.save, content))
         return path
 
     def _write_manifest(self, iteration: int, content: Mapping[str, Any]) -> None:
         text = json.dumps(content, indent=1).encode()
-        write_atomically(self._manifest(iteration), lambda file: file.write(text))
+        write_run_file(self._manifest(iteration), lambda file: file.write(text))
 
 
 def find_state(opt: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mmrbgan_arch.errors import UsageError
 
-from .atomic_files import write_atomically
+from .run_files import write_run_file
 
 
 def gradient_size(optimizer: torch.optim.Optimizer) -> Tensor | None:
@@ -43,7 +43,7 @@ def stop_run(names: Iterable[str], iteration: int, files: list[str], batch: Mapp
     """
     path = folder / f'bad_batch_{iteration}.pt'
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, functools.partial(torch.save, {'iteration': iteration, 'files': files, **batch}))
+    write_run_file(path, functools.partial(torch.save, {'iteration': iteration, 'files': files, **batch}))
     raise UsageError(
         f'iteration {iteration}: not finite: {", ".join(names)}; no step was taken. Files of the batch: '
         f'{", ".join(files) or "unknown"}. The batch is in {path}. Look at those files, or lower the learning rates, '

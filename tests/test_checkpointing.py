@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from mmrbgan_arch.atomic_files import MARK
 from mmrbgan_arch.errors import UsageError
-from mmrbgan_model import atomic_files, rng_state
+from mmrbgan_model import rng_state, run_files
 from mmrbgan_model.checkpointing import CheckpointFolder, load_state
 
 
@@ -78,7 +79,7 @@ def test_a_set_that_is_written_again_is_incomplete_meanwhile(folder, monkeypatch
     def full(path, write):
         raise UsageError('full')
 
-    monkeypatch.setattr('mmrbgan_model.checkpointing.write_atomically', full)
+    monkeypatch.setattr('mmrbgan_model.checkpointing.write_run_file', full)
     with pytest.raises(UsageError):
         write_set(folder, 15)
     assert not folder.is_complete(15) and folder.newest() == folder.states / '10.state'
@@ -92,12 +93,12 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path):
     path = tmp_path / 'x.pth'
     path.write_bytes(b'good')
     with pytest.raises(UsageError, match='No space left on device'):
-        atomic_files.write_atomically(path, fail)
+        run_files.write_run_file(path, fail)
     assert path.read_bytes() == b'good' and list(tmp_path.iterdir()) == [path]
 
 
 def test_leavings_of_killed_processes_are_swept(folder):
-    part = folder.models / f'.net_g_20.pth{atomic_files._MARK}123'
+    part = folder.models / f'.net_g_20.pth{MARK}123'
     part.write_bytes(b'half')
     folder.newest()
     assert not part.exists()

@@ -1,14 +1,17 @@
 """Weights files: every network comes back from its file alone; a bad file is one line and nothing of it is run."""
 
+import json
 import os
 import pickle
 import warnings
 
 import pytest
 import torch
+from safetensors import safe_open
 
 import mmrbgan_arch as arch
-from mmrbgan_arch.checkpoints import read_state, write_atomically, write_weights
+from mmrbgan_arch.atomic_files import write_atomically
+from mmrbgan_arch.checkpoints import read_state, write_weights
 from mmrbgan_arch.errors import UsageError
 
 SMALL = {'style_dim': 16, 'narrow': 1 / 64}
@@ -166,9 +169,8 @@ def test_missing_and_unknown_keys_are_named(tmp_path, generator):
 def test_failed_write_keeps_the_old_file_and_leaves_no_part(tmp_path):
     (tmp_path / 'net.pth').write_text('old')
 
-    def fail(part):
-        with open(part, 'w') as file:
-            file.write('half of it')
+    def fail(file):
+        file.write(b'half of it')
         raise OSError('disk full')
 
     with pytest.raises(OSError, match='disk full'):
@@ -181,3 +183,11 @@ def test_both_entries_take_the_room_of_one(tmp_path, generator):
     write_weights(tmp_path / 'net.pth', generator.state_dict())
     size = sum(value.numel() * 4 for value in generator.state_dict().values())
     assert (tmp_path / 'net.pth').stat().st_size < 1.5 * size + 50_000
+
+
+def test_safetensors_names_the_network_and_its_options(tmp_path, generator):
+    write_weights(tmp_path / 'net.safetensors', generator.state_dict())
+    with safe_open(tmp_path / 'net.safetensors', framework='pt') as file:
+        metadata = file.metadata()
+    assert metadata['network'] == 'MMRBGAN'
+    assert arch.MMRBGAN(**json.loads(metadata['options'])).state_dict().keys() == generator.state_dict().keys()
