@@ -5,6 +5,7 @@ no noise, so there is nothing to fix.
 """
 
 import argparse
+import functools
 import sys
 import warnings
 from collections.abc import Callable
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 OPSET = 18
 TOLERANCE = 1e-3  # of values in [-1, 1]; an eighth of a level of 255
+TOLERANCE_HALF = 2e-2  # with weights of 11 significant bits
 BATCHES = (1, 3)
 SUFFIXES = {'onnx': '.onnx', 'torchscript': '.pt', 'safetensors': '.safetensors'}
 
@@ -29,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of `mmrbgan export`."""
     parser.add_argument('--weights', metavar='FILE|NAME', help='what to export (default: the weights that ship)')
     parser.add_argument('--format', choices=sorted(SUFFIXES), default='onnx', help='(default: %(default)s)')
+    parser.add_argument('--half', action='store_true', help='half the bytes per weight; safetensors only')
     parser.add_argument('-o', '--output', metavar='FILE', help="(default: mmrbgan_SIZE with the format's suffix)")
 
 
@@ -36,20 +39,23 @@ def run(args: argparse.Namespace) -> int:
     """Export and compare; return 0.
 
     Raises:
-        UsageError: a package is missing, or the exported network computes something else (its file is removed).
+        UsageError: a package is missing, ``--half`` with another format, or the exported network computes something
+            else (its file is removed).
     """
     from mmrbgan_arch import MMRBGAN
     from mmrbgan_arch.checkpoints import load_network
 
     from .default_weights import choose_weights
 
+    if args.half and args.format != 'safetensors':
+        raise UsageError(f'--half: known for --format safetensors alone; found {args.format}')
     weights = choose_weights(args.weights)
     network = load_network(weights)
     if not isinstance(network, MMRBGAN):
         raise UsageError(f'{weights}: holds {type(network).__name__}; only MMRBGAN can be exported')
     path = Path(args.output or f'mmrbgan_{network.out_size}{SUFFIXES[args.format]}')
     path.parent.mkdir(parents=True, exist_ok=True)
-    difference = export(network, network.out_size, path, args.format)
+    difference = export(network, network.out_size, path, args.format, args.half)
     size = path.stat().st_size / 2**20
     sys.stdout.write(
         f'{path}: {args.format}, {size:.1f} MiB, (batch, 3, {network.out_size}, {network.out_size}) RGB in [-1, 1]; '
@@ -58,18 +64,19 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def export(network: 'nn.Module', size: int, path: Path, file_format: str) -> float:
+def export(network: 'nn.Module', size: int, path: Path, file_format: str, half: bool = False) -> float:
     """Write ``network`` to ``path`` and return the largest difference of its outputs from the original's.
 
     Raises:
-        UsageError: a package is missing, or the difference is above ``TOLERANCE``; the file is removed then.
+        UsageError: a package is missing, or the difference is above ``TOLERANCE`` (``TOLERANCE_HALF`` with ``half``,
+            which stores float16); the file is removed then.
     """
     import torch
 
     exporters: dict[str, Callable[[nn.Module, Tensor, Path], Run]] = {
         'onnx': export_onnx,
         'torchscript': export_torchscript,
-        'safetensors': export_safetensors,
+        'safetensors': functools.partial(export_safetensors, half=half),
     }
     generator = torch.Generator().manual_seed(0)
     example = torch.rand(2, 3, size, size, generator=generator) * 2 - 1
@@ -78,9 +85,10 @@ def export(network: 'nn.Module', size: int, path: Path, file_format: str) -> flo
         warnings.simplefilter('ignore')  # the exporters' own deprecations, and that shapes become constants
         exported = exporters[file_format](network, example, path)
         difference = max(_difference(network, exported, size, batch, generator) for batch in BATCHES)
-    if not difference <= TOLERANCE:
+    tolerance = TOLERANCE_HALF if half else TOLERANCE
+    if not difference <= tolerance:
         path.unlink()
-        raise UsageError(f'{path}: differs from PyTorch by {difference:.1e}, more than {TOLERANCE:g}; removed')
+        raise UsageError(f'{path}: differs from PyTorch by {difference:.1e}, more than {tolerance:g}; removed')
     return difference
 
 
@@ -112,11 +120,12 @@ def export_torchscript(network: 'nn.Module', example: 'Tensor', path: Path) -> '
     return torch.jit.load(str(path))
 
 
-def export_safetensors(network: 'nn.Module', example: 'Tensor', path: Path) -> 'Run':
+def export_safetensors(network: 'nn.Module', example: 'Tensor', path: Path, half: bool = False) -> 'Run':
     """Write the weights, from which ``load_network`` rebuilds the network, and return it rebuilt."""
     from mmrbgan_arch.checkpoints import load_network, write_weights
 
-    write_weights(path, network.state_dict())
+    state = network.state_dict()
+    write_weights(path, {name: value.half() for name, value in state.items()} if half else state)
     return load_network(path)
 
 

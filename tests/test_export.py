@@ -30,8 +30,8 @@ def weights(network, tmp_path):
     return tmp_path / 'tiny.safetensors'
 
 
-def run_export(weights, path, file_format):
-    return cli.main(['export', '--weights', str(weights), '--format', file_format, '-o', str(path)])
+def run_export(weights, path, file_format, *flags):
+    return cli.main(['export', '--weights', str(weights), '--format', file_format, '-o', str(path), *flags])
 
 
 def test_onnx_runs_any_batch_in_onnxruntime(network, weights, tmp_path, capsys):
@@ -74,6 +74,15 @@ def test_other_formats_give_the_same(network, weights, tmp_path, file_format, su
     assert run_export(weights, path, file_format) == 0
     assert path.is_file()
     assert float(capsys.readouterr().out.split('PyTorch ')[1].split()[0]) < 1e-4
+
+
+def test_half_takes_half_the_room_and_restores_alike(network, weights, tmp_path, capsys):
+    path = tmp_path / 'half.safetensors'
+    assert run_export(weights, path, 'safetensors', '--half') == 0
+    assert path.stat().st_size < 0.6 * weights.stat().st_size
+    assert float(capsys.readouterr().out.split('PyTorch ')[1].split()[0]) < export.TOLERANCE_HALF
+    assert run_export(weights, tmp_path / 'half.pt', 'torchscript', '--half') == 2
+    assert '--half: known for --format safetensors alone' in capsys.readouterr().err
 
 
 def test_export_that_differs_is_removed(network, tmp_path, monkeypatch):
