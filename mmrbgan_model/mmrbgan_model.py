@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mmrbgan_arch import MMRBGAN, basicsr_bridge
+from mmrbgan_arch import MMRBGAN, MMRBGANArcFace, basicsr_bridge
 from mmrbgan_arch.errors import UsageError
 from mmrbgan_arch.option_reader import read_options
 from mmrbgan_arch.weights_cache import find_weights
@@ -149,8 +149,12 @@ class MMRBGANModel(BaseModel):
     def _build_recogniser(self, weights: str | None) -> nn.Module:
         way_out = 'remove train.identity_opt to train without this term'
         option = 'train.identity_opt.weights'
-        path = find_weights(weights, ARCFACE_FILE, ARCFACE_ADDRESS, option, way_out)
         network = build_network(copy.deepcopy(self.opt.get('network_identity', {'type': 'MMRBGANArcFace'})))
+        path: str | Path | None = weights
+        if isinstance(network, MMRBGANArcFace):
+            path = find_weights(weights, ARCFACE_FILE, ARCFACE_ADDRESS, option, way_out)
+        elif path is None:
+            raise UsageError(f'{option}: missing; name the weights file of {type(network).__name__}, or {way_out}')
         fit_state(network, pick_state(read_weights(path, option), None, path, option), True, path, option)
         return network.to(self.device)
 

@@ -183,3 +183,18 @@ def test_niqe_is_left_out_for_pictures_below_its_block():
 
     small = np.zeros((64, 64, 3), np.uint8)
     assert score(small, small, {'type': 'calculate_niqe', 'crop_border': 0}) is None
+
+
+def test_another_recogniser_needs_its_own_weights(tmp_path):
+    from mmrbgan_arch import MMRBGANMobileFaceNet
+    from mmrbgan_arch.errors import UsageError
+    from mmrbgan_model.mmrbgan_model import MMRBGANModel
+
+    options = make_options(identity_opt={'loss_weight': 1})
+    options['network_identity'] = {'type': 'MMRBGANMobileFaceNet'}
+    with pytest.raises(UsageError, match=r'train.identity_opt.weights: missing; name the weights file of MMRBGANMob'):
+        MMRBGANModel(copy.deepcopy(options))
+    torch.save(MMRBGANMobileFaceNet().state_dict(), tmp_path / 'faces.pth')
+    options['train']['identity_opt']['weights'] = str(tmp_path / 'faces.pth')
+    model = run_steps(MMRBGANModel(options))
+    assert model.log_dict['l_g_identity'] > 0
