@@ -1,7 +1,7 @@
 """Runs aligned faces through the network: in batches that fit, in half precision where it holds, on any device."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mmrbgan_arch.errors import UsageError
 
 _LOGGER = logging.getLogger(__name__)
+Run = Callable[[Tensor], Tensor]
 
 PRECISIONS = {'float32': torch.float32, 'float16': torch.float16, 'bfloat16': torch.bfloat16}
 # Measured with tests/test_restore_network.py's tool: peak bytes per face are about this many full-size feature maps.
@@ -35,34 +36,76 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
+def pick_precision(name: str, device: torch.device) -> torch.dtype:
+    """Return the precision called ``name``; ``auto`` takes bfloat16 where the hardware multiplies it, else float32.
+
+    Raises:
+        UsageError: it is unknown.
+    """
+    if name == 'auto':
+        return torch.bfloat16 if multiplies_bfloat16(device) else torch.float32
+    if name not in PRECISIONS:
+        raise UsageError(f'--precision {name}: known are auto, {", ".join(PRECISIONS)}')
+    return PRECISIONS[name]
+
+
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Say whether the device has matrix instructions for bfloat16: AVX512-BF16, AMX, or a GPU since Ampere."""
+    if device.type == 'cuda':
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    checks = ('_is_avx512_bf16_supported', '_is_amx_tile_supported')  # not in every torch
+    return device.type == 'cpu' and any(getattr(torch.cpu, check, lambda: False)() for check in checks)
+
+
 class FaceNetwork:
     """A restoring network, ready for faces of its own size.
 
     Args:
-        network: takes and returns (b, 3, size, size) RGB in [-1, 1].
+        network: takes and returns (b, 3, size, size) RGB in [-1, 1]; if it has ``prepare_for_inference``, that runs.
         size: side of its faces in pixels.
         device: where it runs.
-        precision: a key of ``PRECISIONS``, or auto: float16 on CUDA, float32 elsewhere.
+        precision: a key of ``PRECISIONS``, or auto: bfloat16 where the hardware multiplies it, else float32.
         batch: faces at once; None: as many as fit, 32 at most.
+        compile: let torch.compile write kernels at the first face (docs/performance.md says whether it pays).
+        release: the network is used for nothing else, so that its memory may be freed.
 
     Raises:
         UsageError: an unknown precision or a batch below 1.
     """
 
     def __init__(
-        self, network: nn.Module, size: int, device: torch.device, precision: str = 'auto', batch: int | None = None
+        self,
+        network: nn.Module,
+        size: int,
+        device: torch.device,
+        precision: str = 'auto',
+        batch: int | None = None,
+        *,
+        compile: bool = False,
+        release: bool = False,
     ) -> None:
-        if precision != 'auto' and precision not in PRECISIONS:
-            raise UsageError(f'--precision {precision}: known are auto, {", ".join(PRECISIONS)}')
+        self.dtype = pick_precision(precision, device)
         if batch is not None and batch < 1:
             raise UsageError(f'--batch {batch}: must be at least 1')
-        self.network = network.to(device).eval()
         self.size = size
         self.device = device
-        chosen = ('float16' if device.type == 'cuda' else 'float32') if precision == 'auto' else precision
-        self.dtype = PRECISIONS[chosen]
         self.batch = batch or batch_that_fits(network, size, device)
         self.runs = 0
+        self.compile = compile
+        network = network.to(device).eval()
+        self.network = self._ready(network, release and self.dtype == torch.float32)
+        # Half precision may overflow; then the exact network is needed again.
+        self._exact = None if self.dtype == torch.float32 else network
+
+    def _ready(self, network: nn.Module, release: bool = False) -> Run:
+        """Return the network as it runs fastest in the present precision."""
+        run: Run = network
+        if prepare := getattr(network, 'prepare_for_inference', None):
+            # The compiler fuses what Winograd's method splits, so that it gets the plain convolutions.
+            run = prepare(self.dtype, False if self.compile else None, release=release)
+        if self.compile:
+            run = torch.compile(run, mode='reduce-overhead' if self.device.type == 'cuda' else 'default')
+        return run
 
     def __call__(self, faces: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Restore faces (size, size, 3) float32 RGB in [0, 1] -> the same shapes.
@@ -88,15 +131,22 @@ class FaceNetwork:
             result = self._forward(batch, self.dtype)
             if self.dtype != torch.float32 and not torch.isfinite(result).all():
                 _LOGGER.warning('%s overflows with these weights; going on in float32', self.dtype)
-                self.dtype = torch.float32
+                self._go_exact()
                 result = self._forward(batch, self.dtype)
         if not torch.isfinite(result).all():
             raise UsageError('the network gives values that are no numbers; its weights are damaged')
         pictures = result.float().clamp(-1, 1).add(1).div(2).permute(0, 2, 3, 1)
         return list(pictures.contiguous().cpu().numpy())
 
+    def _go_exact(self) -> None:
+        assert self._exact is not None
+        self.dtype = torch.float32
+        self.network = self._ready(self._exact)
+        self._exact = None
+
     def _forward(self, batch: Tensor, dtype: torch.dtype) -> Tensor:
-        with torch.autocast(self.device.type, dtype=dtype, enabled=dtype != torch.float32):
+        plain = self._exact is not None and not hasattr(self._exact, 'prepare_for_inference')
+        with torch.autocast(self.device.type, dtype=dtype, enabled=plain and dtype != torch.float32):
             return self.network(batch)
 
     def _halve(self, error: Exception, tried: int) -> None:

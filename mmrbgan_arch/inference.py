@@ -8,6 +8,7 @@ it. In float32 on a CPU, large maps go through ``WinogradConv2d``. docs/performa
 
 import contextlib
 import ctypes
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -435,12 +436,19 @@ def convolve(
     activate: bool = False,
 ) -> Tensor:
     """Convolution and leaky ReLU, as one operation of oneDNN where there is one."""
-    fused = x.device.type == 'cpu' and x.dtype is not torch.float64 and torch.backends.mkldnn.is_available()
-    if activate and fused and hasattr(torch.ops.mkldnn, '_convolution_pointwise'):
+    if activate and x.device.type == 'cpu' and has_fused_convolution(x.dtype):
         pads, strides, unary = [padding] * 2, [stride] * 2, ('leaky_relu', [SLOPE], '')
         return torch.ops.mkldnn._convolution_pointwise(x, weight, bias, pads, strides, [1, 1], groups, *unary)
     result = F.conv2d(x, weight, bias, stride, padding, groups=groups)
     return leaky_relu(result) if activate else result
+
+
+@functools.cache
+def has_fused_convolution(dtype: torch.dtype) -> bool:
+    """Say whether this build of torch, and oneDNN on this CPU, have convolution and activation as one operation."""
+    if not (torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, '_convolution_pointwise')):
+        return False
+    return dtype is torch.float32 or (dtype is torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def joined(parts: list[Tensor], style: Tensor | None) -> Tensor:
