@@ -115,11 +115,13 @@ def build(section: dict[str, Any]) -> nn.Module:
 def _time(name: str, section: dict[str, Any], device_name: str, precision: str, repeats: int) -> Timing:
     device, dtype = pick_device(device_name), DTYPES[precision]
     network = build(section).eval().to(device)
+    prepare = getattr(network, 'prepare_for_inference', None)  # ours, as it restores
+    run = prepare(dtype, release=True) if prepare else network
     face = torch.rand(1, 3, SIZE, SIZE, device=device, generator=None) * 2 - 1
 
     def once() -> Tensor:
-        with torch.autocast(device.type, dtype, enabled=dtype is not torch.float32):
-            return network(face)
+        with torch.autocast(device.type, dtype, enabled=prepare is None and dtype is not torch.float32):
+            return run(face)
 
     seconds = _measure(once, device, repeats)
     low, median, high = _quartiles(seconds)
