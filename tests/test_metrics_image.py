@@ -9,6 +9,7 @@ from mmrbgan_arch import basicsr_bridge
 from mmrbgan_arch.errors import UsageError
 from mmrbgan_model.metrics import ifqa as ifqa_module
 from mmrbgan_model.metrics import lpips_distance
+from mmrbgan_model.metrics import niqe as niqe_module
 from mmrbgan_model.metrics.identity import compare, identity
 from mmrbgan_model.metrics.ifqa import IFQANet, ifqa
 from mmrbgan_model.metrics.landmark_distance import landmark_distance
@@ -52,7 +53,14 @@ def test_niqe_is_basicsrs(face, blurred):
     reference = basicsr_metrics()
     pictures = np.stack([face, blurred])
     wanted = [reference.calculate_niqe(bgr(one), 0) for one in pictures]
-    assert niqe(pictures) == pytest.approx(wanted, rel=1e-3)
+    assert niqe(pictures) == pytest.approx(wanted, abs=1e-9)
+
+
+def test_niqe_on_a_gpu_sums_in_another_order(face, blurred, monkeypatch):
+    pictures = np.stack([face, blurred])
+    wanted = niqe(pictures)
+    monkeypatch.setattr(niqe_module, '_moments', niqe_module._moments_on_gpu)
+    assert niqe(pictures) == pytest.approx(wanted, abs=1e-2)
 
 
 def test_niqe_refuses_a_picture_without_two_blocks():
