@@ -1,7 +1,7 @@
 """The distance in FID: between two Gaussians, ``|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2))``.
 
 With ``C1 = A'A`` and ``C2 = B'B``, the trace of the root is the sum of the singular values of ``A B'``: no matrix
-square root, exact zero for equal Gaussians, and for n images a problem of size n instead of 2048.
+square root, zero (to 1e-7 of the trace) for equal Gaussians, and for n images a problem of size n instead of 2048.
 """
 
 import dataclasses
@@ -57,8 +57,14 @@ def frechet_distance(a: Gaussian, b: Gaussian) -> float:
     if a.mean.shape != b.mean.shape:
         raise UsageError(f'features of {len(a.mean)} and of {len(b.mean)} numbers are of two networks; no FID')
     gap = a.mean - b.mean
-    cross = linalg.svdvals(a.factor @ b.factor.T, overwrite_a=True, check_finite=False).sum()
-    return float(gap @ gap + a.trace + b.trace - 2 * cross)
+    return max(0.0, float(gap @ gap + a.trace + b.trace - 2 * _sum_of_singular_values(a.factor @ b.factor.T)))
+
+
+def _sum_of_singular_values(matrix: np.ndarray) -> float:
+    """By the eigenvalues of the smaller product of the matrix with itself: a third of the time of an SVD."""
+    wide = matrix if len(matrix) <= matrix.shape[1] else matrix.T
+    squares = linalg.eigvalsh(wide @ wide.T, overwrite_a=True, check_finite=False, driver='ev')
+    return float(np.sqrt(squares.clip(min=0)).sum())
 
 
 def _factor(covariance: np.ndarray | None) -> np.ndarray:
