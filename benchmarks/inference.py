@@ -208,6 +208,10 @@ def measure_networks(args: argparse.Namespace) -> list[dict[str, Any]]:
     for batch in args.batches:
         x = torch.rand(batch, 3, SIZE, SIZE, device=args.device) * 2 - 1
         runs = {'peak': product} | {name: (lambda run=run, x=x: run(x)) for name, run in networks.items()}
+        if args.compile:
+            first = {name: timed(run, args.device) for name, run in runs.items() if name in OURS}
+            told = (f'{name}: first batch of {batch} in {one:.1f} s' for name, one in first.items())
+            print(*told, sep='; ', file=sys.stderr)
         seconds = median_seconds(runs, args.rounds, args.device)
         peak = gflop_of_product / statistics.median(seconds.pop('peak'))
         faces = {name: [one / batch for one in values] for name, values in seconds.items()}

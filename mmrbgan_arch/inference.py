@@ -8,7 +8,6 @@ it. In float32 on a CPU, large maps go through ``WinogradConv2d``. docs/performa
 
 import contextlib
 import ctypes
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -38,6 +37,17 @@ if TYPE_CHECKING:
     from .mmrbgan_arch import MMRBGAN
 
 T = TypeVar('T')
+
+
+def fused_types() -> tuple[torch.dtype, ...]:
+    """Precisions in which this torch, and oneDNN on this CPU, have convolution and activation as one operation."""
+    if not (torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, '_convolution_pointwise')):
+        return ()
+    half = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return (torch.float32, torch.bfloat16) if half else (torch.float32,)
+
+
+FUSED_TYPES = fused_types()
 WINOGRAD_SIZE, WINOGRAD_CHANNELS = 32, 64  # on smaller maps the larger weights cost more than the products saved
 LARGE_TILES = 64  # from this size of maps; below, the weights of large tiles would be the peak of memory
 
@@ -315,7 +325,7 @@ class InferenceStyleBlock(nn.Module):
             first = self.conv(parts, style, gain)
         second = framed_empty(noise, noise.shape[1], margin) if keep_noise else noise
         inner = without(second, margin)
-        leaky_relu(torch.addcmul(self.noise_bias, noise, self.noise_weight, out=inner))
+        leaky_relu(add_product(self.noise_bias, noise, self.noise_weight, inner))
         return [first, second]
 
 
@@ -436,40 +446,38 @@ def convolve(
     activate: bool = False,
 ) -> Tensor:
     """Convolution and leaky ReLU, as one operation of oneDNN where there is one."""
-    if activate and x.device.type == 'cpu' and has_fused_convolution(x.dtype):
+    compiling = torch.compiler.is_compiling()  # the compiler fuses by itself, and better
+    if activate and not compiling and x.device.type == 'cpu' and x.dtype in FUSED_TYPES:
         pads, strides, unary = [padding] * 2, [stride] * 2, ('leaky_relu', [SLOPE], '')
         return torch.ops.mkldnn._convolution_pointwise(x, weight, bias, pads, strides, [1, 1], groups, *unary)
     result = F.conv2d(x, weight, bias, stride, padding, groups=groups)
     return leaky_relu(result) if activate else result
 
 
-@functools.cache
-def has_fused_convolution(dtype: torch.dtype) -> bool:
-    """Say whether this build of torch, and oneDNN on this CPU, have convolution and activation as one operation."""
-    if not (torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, '_convolution_pointwise')):
-        return False
-    return dtype is torch.float32 or (dtype is torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
-
-
 def joined(parts: list[Tensor], style: Tensor | None) -> Tensor:
     """Concatenate maps along the channels, multiplied by the style (b, c), in one pass."""
-    channels = sum(part.shape[1] for part in parts)
-    out = framed_empty(parts[0], channels, 0)
-    start = 0
-    for part in parts:
-        target = out[:, start : start + part.shape[1]]
-        if style is None:
-            target.copy_(part)
+    widths = [part.shape[1] for part in parts]
+    out = framed_empty(parts[0], sum(widths), 0)
+    styles = [None] * len(parts) if style is None else style[:, :, None, None].split(widths, dim=1)
+    for part, factor, target in zip(parts, styles, out.split(widths, dim=1), strict=True):
+        if factor is None or torch.compiler.is_compiling():  # the compiler takes no strided `out`, and fuses the copy
+            target.copy_(part if factor is None else part * factor)
         else:
-            torch.mul(part, style[:, start : start + part.shape[1], None, None], out=target)
-        start += part.shape[1]
+            torch.mul(part, factor, out=target)
     return out
 
 
 def scaled_(x: Tensor, gain: Tensor, bias: Tensor, activate: bool) -> Tensor:
     """Gain * x + bias in place; gain (b, c), bias (c,)."""
-    torch.addcmul(bias[:, None, None], x, gain[:, :, None, None], out=x)
+    add_product(bias[:, None, None], x, gain[:, :, None, None], x)
     return leaky_relu(x) if activate else x
+
+
+def add_product(bias: Tensor, x: Tensor, factor: Tensor, out: Tensor) -> Tensor:
+    """Bias + x * factor, written to ``out``."""
+    if torch.compiler.is_compiling():  # see ``joined``
+        return out.copy_(torch.addcmul(bias, x, factor))
+    return torch.addcmul(bias, x, factor, out=out)
 
 
 def framed_empty(like: Tensor, channels: int, margin: int) -> Tensor:

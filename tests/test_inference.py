@@ -111,6 +111,15 @@ def test_bfloat16_is_close_to_float32():
     assert (exact - half).abs().mean() < 0.01 * exact.abs().mean()
 
 
+def test_the_direct_form_compiles_as_one_graph():
+    """CUDA graphs need it; ``eager`` is the compiler's front half alone."""
+    network, x = moved(8), faces(1, 8)
+    prepared = network.prepare_for_inference(winograd=False)
+    compiled = torch.compile(prepared, backend='eager', fullgraph=True)
+    with torch.inference_mode():
+        torch.testing.assert_close(compiled(x), prepared(x), rtol=1e-5, atol=1e-5)
+
+
 # Winograd
 
 
