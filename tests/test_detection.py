@@ -50,6 +50,18 @@ def test_dlib_finds_the_astronaut(face):
     np.testing.assert_allclose(five_points(face.landmarks), five_points(expected), atol=5)
 
 
+def test_dlib_finds_a_blurred_and_noisy_face_in_the_smallest_of_its_looks(astronaut):
+    large = cv2.GaussianBlur(cv2.resize(astronaut, (512, 512), interpolation=cv2.INTER_CUBIC), (0, 0), 9)
+    noisy = np.clip(large + np.random.default_rng(0).normal(0, 10, large.shape), 0, 255).astype(np.uint8)
+    (found,) = DlibDetector()(noisy)
+    assert abs(found.box.mean() / 2 - DlibDetector()(astronaut)[0].box.mean()) < 25
+
+
+def test_dlib_sees_no_face_in_the_suit():
+    data = pytest.importorskip('skimage.data')
+    assert len(DlibDetector()(data.astronaut())) == 1
+
+
 @pytest.mark.parametrize('scale', [0.5, 3])
 def test_points_scale_with_the_photograph(astronaut, face, scale):
     scaled = cv2.resize(astronaut, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
