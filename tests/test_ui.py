@@ -68,7 +68,8 @@ def test_upload_untick_restore_download(page, restorer, tmp_path):
     assert changed[110, 230]
     assert not changed[100, 90]
     expected = restorer.restore(before, Settings()).image
-    np.testing.assert_array_equal(restored[changed], expected[changed])
+    # the page hands landmarks on in hundredths of a pixel
+    np.testing.assert_allclose(restored[changed].astype(int), expected[changed], atol=1)
 
 
 def test_bad_file_is_told_on_the_page(page, tmp_path):
