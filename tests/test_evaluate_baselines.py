@@ -104,3 +104,28 @@ def test_any_other_network_is_called_in_the_unit_range(noise):
 
 def test_building_reads_no_file():
     assert list(SpandrelNet('nowhere.pth').parameters()) == []
+
+
+def test_a_file_of_a_real_network_is_loaded_and_run(noise, tmp_path):
+    compact = pytest.importorskip('spandrel.architectures.Compact', reason='spandrel is not installed').Compact
+    torch.manual_seed(0)
+    network = compact(num_feat=8, num_conv=1, upscale=1).eval()
+    torch.save({'params': network.state_dict()}, tmp_path / 'compact.pth')
+    with torch.inference_mode():
+        expected = (network((noise + 1) / 2) * 2 - 1).clamp(-1, 1)
+        restored = SpandrelNet(str(tmp_path / 'compact.pth'))(noise)
+    torch.testing.assert_close(restored, expected)
+
+
+def test_codeformer_is_loaded_and_run_as_a_face_restorer(noise, tmp_path):
+    pytest.importorskip('spandrel_extra_arches', reason='spandrel_extra_arches is not installed (extra baselines)')
+    from spandrel_extra_arches.architectures.CodeFormer import CodeFormer
+
+    torch.manual_seed(0)
+    network = CodeFormer(dim_embd=64, n_layers=1, codebook_size=32, connect_list=['32']).eval()
+    torch.save({'params_ema': network.state_dict()}, tmp_path / 'codeformer.pth')
+    net = SpandrelNet(str(tmp_path / 'codeformer.pth'))
+    with torch.inference_mode():
+        restored = net(noise[:1])
+    assert net.peer.architecture.id == 'CodeFormer'
+    assert restored.shape == noise[:1].shape and restored.isfinite().all()
