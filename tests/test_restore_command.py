@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 from restoring import photograph, stand_in, tiny_weights
+from safetensors.torch import load_file
 
 from mmrbgan import cli, restorer
 
@@ -105,6 +106,21 @@ def test_sheet_shows_every_restored_face(call, folder, tmp_path):
     save(folder / 'a.png')
     call(folder, '-o', tmp_path / 'out', '--sheet')
     assert Image.open(tmp_path / 'out' / 'a_sheet.jpg').height > 240 + 192
+
+
+def test_weights_by_the_name_of_a_converted_release(call, weights, folder, tmp_path, monkeypatch):
+    monkeypatch.setenv('MMRBGAN_HOME', str(tmp_path / 'home'))
+    source = save(folder / 'a.png')
+    go = [source, '-o', tmp_path / 'out', '--weights', 'gpen-bfr-256']
+    status, _, err = call(*go, own_weights=False)
+    assert status == 2
+    assert 'mmrbgan weights get gpen-bfr-256' in err
+    cached = tmp_path / 'home' / 'weights' / 'gpen-bfr-256' / 'net_g.pth'
+    cached.parent.mkdir(parents=True)
+    torch.save({'params_ema': load_file(weights)}, cached)
+    status, out, _ = call(*go, own_weights=False)
+    assert status == 0
+    assert str(cached) in out and '2 of 3 faces restored' in out
 
 
 @pytest.mark.parametrize('argument', ['all', 'largest', 'center'])
