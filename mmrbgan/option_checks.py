@@ -44,8 +44,15 @@ def check_options(options: Mapping[str, Any], is_train: bool) -> None:
         _check_train(options)
     if is_ours(options):
         _check_keys(options.get('val') or {}, _VAL, 'val')
-        if not is_train and not options['path'].get('pretrain_network_g'):
+        if not is_train and _needs_weights(options) and not options['path'].get('pretrain_network_g'):
             raise UsageError('path.pretrain_network_g: missing; a test needs the weights to test')
+
+
+def _needs_weights(options: Mapping[str, Any]) -> bool:
+    """Say whether the network is nothing without a file; baselines have no parameters or read their own file."""
+    if 'network_g' not in options:
+        return True
+    return not getattr(ARCH_REGISTRY.get(options['network_g']['type']), 'brings_its_weights', False)
 
 
 def is_ours(options: Mapping[str, Any]) -> bool:

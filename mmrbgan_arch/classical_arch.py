@@ -20,6 +20,8 @@ Method = Literal['input', 'bicubic', 'unsharp', 'nonlocal_means']
 class MMRBGANClassical(nn.Module):
     """A classical method: (b, 3, h, w) RGB in [-1, 1] -> the same."""
 
+    brings_its_weights = True  # `basicsr test` asks for no pretrain_network_g
+
     def __init__(
         self, method: Method, scale: float = 4, sigma: float = 2, amount: float = 1, strength: float = 5
     ) -> None:

@@ -24,6 +24,8 @@ class SpandrelNet(nn.Module):
     The file is read at the first picture, so that building is free of file access.
     """
 
+    brings_its_weights = True  # `basicsr test` asks for no pretrain_network_g
+
     def __init__(self, weights: str) -> None:
         """Args: weights: path of the published file, such as GFPGANv1.4.pth."""
         super().__init__()

@@ -4,8 +4,10 @@ import importlib.util
 import sys
 
 import pytest
+import tiny_run
 import torch
 
+from mmrbgan_arch import basicsr_bridge
 from mmrbgan_arch.classical_arch import MMRBGANClassical
 from mmrbgan_arch.errors import UsageError
 from mmrbgan_arch.spandrel_arch import SpandrelNet
@@ -129,3 +131,21 @@ def test_codeformer_is_loaded_and_run_as_a_face_restorer(noise, tmp_path):
         restored = net(noise[:1])
     assert net.peer.architecture.id == 'CodeFormer'
     assert restored.shape == noise[:1].shape and restored.isfinite().all()
+
+
+@pytest.mark.skipif(not basicsr_bridge.is_available(), reason='basicsr is not installed')
+def test_basicsr_test_runs_a_baseline_without_pretrained_weights(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tiny_run.make_faces('faces', 3)
+    data = {'name': 'tiny', 'type': 'MMRBGANTestDataset', 'dataroot_gt': 'faces', 'image_size': tiny_run.SIZE}
+    content = {
+        'name': 'bicubic',
+        'model_type': 'MMRBGANModel',
+        'num_gpu': 0,
+        'datasets': {'test': data},
+        'network_g': {'type': 'MMRBGANClassical', 'method': 'bicubic'},
+        'path': {},
+        'val': {'save_img': True, 'metrics': {'psnr': {'type': 'calculate_psnr', 'crop_border': 0}}},
+    }
+    assert tiny_run.start(content, command='test') == 0
+    assert len(list(tmp_path.glob('results/bicubic/visualization/tiny/*.png'))) >= 3
