@@ -49,7 +49,8 @@ def fused_types() -> tuple[torch.dtype, ...]:
 
 FUSED_TYPES = fused_types()
 WINOGRAD_SIZE, WINOGRAD_CHANNELS = 32, 64  # on smaller maps the larger weights cost more than the products saved
-LARGE_TILES = 64  # from this size of maps; below, the weights of large tiles would be the peak of memory
+# Tiles of 4x4 outputs from this size of maps and up to these weights in bytes; else 2x2, which weigh half as much.
+LARGE_TILES, LARGE_WEIGHTS = 64, 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,8 @@ class Plan:
         """A convolution with stride 1 for maps of this size."""
         pays = size >= WINOGRAD_SIZE and weight.shape[1] >= WINOGRAD_CHANNELS
         if self.winograd and pays:
-            outputs = 4 if size >= LARGE_TILES else 2
+            large = (weight.shape[-1] + 3) ** 2 * weight[:, :, 0, 0].numel() * self.dtype.itemsize
+            outputs = 4 if size >= LARGE_TILES and large <= LARGE_WEIGHTS else 2
             return WinogradConv2d(
                 weight.to(self.dtype), None if bias is None else bias.to(self.dtype), activate, outputs
             )
@@ -410,6 +412,8 @@ class InferenceMMRBGAN(nn.Module):
         z, features = self.encoder(x.to(self.dtype, memory_format=torch.channels_last))
         decoded = self.decoder(features)
         features.clear()
+        if x.device.type == 'cpu' and not torch.compiler.is_compiling():
+            give_back_memory()  # the prior's last scale is the peak of memory
         return self.prior(z, decoded) * self.half_range + self.middle
 
 
