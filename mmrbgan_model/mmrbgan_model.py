@@ -66,6 +66,8 @@ class MMRBGANModel(BaseModel):
     # Construction
 
     def _init_training(self) -> None:
+        if self.device.type == 'cpu':
+            speed.keep_memory()
         self._add_ema()
         self.net_d = self._add_discriminator()
         self.component_nets = self._add_component_nets()

@@ -1,11 +1,12 @@
-"""What a step may cost: reduced precision, recomputed activations, batches in parts, compiled networks.
+"""What a step may cost: reduced precision, recomputed activations, batches in parts, compiled networks, kept memory.
 
 Each changes the result by no more than its kind of rounding; none changes a state dict.
 """
 
+import ctypes
 import functools
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from mmrbgan_arch.mmrb_arch import MMRB
 from mmrbgan_arch.stylegan2_arch import StyleBlock, ToRGB
 
 _TYPES = {'bf16': torch.bfloat16, 'fp16': torch.float16}
+_MALLOPT = {-4: 0, -1: 2**31 - 1, -2: 2**26}  # M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD of malloc.h
 _RECOMPUTED = (ResidualBlock, MMRB, StyleBlock, ToRGB, UpConvLayer, ConvLayer)
 
 
@@ -36,6 +38,17 @@ def recompute_activations(network: nn.Module) -> None:
     """Let the blocks of ``network`` keep their inputs alone and compute the rest again when gradients need it."""
     for module in _outermost(network, _RECOMPUTED):
         module.__class__ = _recomputing(type(module))  # type: ignore[arg-type]
+
+
+def keep_memory() -> None:
+    """Let glibc keep freed memory for the next step, which asks for the same sizes; elsewhere do nothing.
+
+    By default every feature map of a step on the CPU is mapped anew by the system, which clears it page by page.
+    """
+    with suppress(OSError, AttributeError, TypeError):  # another system or another C library
+        mallopt = ctypes.CDLL(None).mallopt
+        for parameter, value in _MALLOPT.items():
+            mallopt(parameter, value)
 
 
 def parts(batch: Mapping[str, Tensor | None], count: int) -> Iterator[dict[str, Tensor | None]]:
