@@ -201,7 +201,7 @@ class Restorer:
         network = load_network(self.weights)
         if not isinstance(network, MMRBGAN):
             raise UsageError(f'{self.weights}: holds {type(network).__name__}, which restores nothing; give a MMRBGAN')
-        return FaceNetwork(network, network.out_size, self.device, precision, batch)
+        return FaceNetwork(network, network.out_size, self.device, precision, batch, release=True)
 
     def _find(self, picture: Picture, name: str, settings: Settings) -> list[Face]:
         height, width = picture.pixels.shape[:2]
