@@ -34,7 +34,9 @@ def add_restorer_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:1, mps (default: %(default)s)')
     group.add_argument('--batch', type=int, help='faces at once (default: as many as fit; halved when memory runs out)')
     group.add_argument(
-        '--precision', default='auto', help='auto, float32, float16, bfloat16 (default: float16 on CUDA, else float32)'
+        '--precision',
+        default='auto',
+        help='auto, float32, float16, bfloat16 (auto: bfloat16 where the hardware multiplies it, else float32)',
     )
     group.add_argument(
         '--detector',
