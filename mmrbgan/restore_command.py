@@ -37,7 +37,8 @@ def run(args: argparse.Namespace) -> int:
     if args.demo:
         from .demo import run_demo
 
-        return run_demo(make_restorer(args, Settings(strength=args.strength)), Path(args.output or 'mmrbgan_demo'))
+        settings = Settings(strength=args.strength, faces='largest')
+        return run_demo(make_restorer(args, settings), Path(args.output or 'mmrbgan_demo'))
     if not args.inputs or not args.output:
         raise UsageError('name photographs or folders, and where to put the results with -o FOLDER (or try --demo)')
     photos = list_photos(args.inputs)
