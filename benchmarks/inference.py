@@ -184,6 +184,14 @@ def peak_memory(name: str, args: argparse.Namespace) -> float:
             run(torch.rand(1, 3, SIZE, SIZE, device=args.device) * 2 - 1)
     if args.device.startswith('cuda'):
         return torch.cuda.max_memory_allocated() / 1e9
+    return peak_resident()
+
+
+def peak_resident() -> float:
+    """Return the most memory this program held, in GB; ru_maxrss would count what its parent held at the fork, too."""
+    status = Path('/proc/self/status')
+    if status.is_file():
+        return float(status.read_text().split('VmHWM:')[1].split()[0]) * 1024 / 1e9
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 
