@@ -168,9 +168,8 @@ def test_output_that_is_a_file_is_one_line(files, capsys):
 
 
 def test_full_disk_is_one_line_and_leaves_no_part(files, capsys, monkeypatch):
-    def fail(content, path):
-        with open(path, 'wb') as file:
-            file.write(b'half of it')
+    def fail(content, file):
+        file.write(b'half of it')
         raise RuntimeError('unexpected pos 64 vs 0')  # what torch makes of ENOSPC
 
     monkeypatch.setattr(torch, 'save', fail)
