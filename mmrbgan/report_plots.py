@@ -3,6 +3,7 @@
 import io
 import math
 from collections.abc import Iterable
+from textwrap import shorten
 from typing import Any
 
 from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -13,6 +14,7 @@ from .metric_columns import column
 
 SETTINGS: Any = {'font.size': 9, 'svg.fonttype': 'none', 'axes.spines.top': False, 'axes.spines.right': False}
 COLUMNS_PER_ROW = 3
+NAME = 28  # letters of a method's name beside its points
 
 
 def plot_methods(records: list[Record]) -> str:
@@ -24,10 +26,13 @@ def plot_methods(records: list[Record]) -> str:
     def draw(axes, name):  # type: ignore[no-untyped-def]
         for place, record in enumerate(reversed(records)):
             _point(axes, record.summaries.get(name), place, horizontal=True)
-        axes.set_yticks(range(len(records)), [record.method for record in reversed(records)])
+        axes.set_yticks(
+            range(len(records)), [shorten(record.method, NAME, placeholder='…') for record in records[::-1]]
+        )
         axes.set_ylim(-0.5, len(records) - 0.5)
+        axes.locator_params(axis='x', nbins=4)
 
-    return _panels(names, draw, height=0.28 * len(records) + 0.8)
+    return _panels(names, draw, height=0.28 * len(records) + 0.8, same_y=True)
 
 
 def plot_poses(records: list[Record]) -> str:
@@ -67,7 +72,7 @@ def _point(axes, one, place, horizontal, colour='#1f5fa8'):  # type: ignore[no-u
         axes.errorbar([place], [one.mean], yerr=ends, fmt='o', ms=4, color=colour, capsize=2)
 
 
-def _panels(names, draw, height, legend=False):  # type: ignore[no-untyped-def]
+def _panels(names, draw, height, legend=False, same_y=False):  # type: ignore[no-untyped-def]
     """Lay the metrics out in rows of panels and return the SVG."""
     import matplotlib
 
@@ -75,7 +80,7 @@ def _panels(names, draw, height, legend=False):  # type: ignore[no-untyped-def]
     with matplotlib.rc_context(SETTINGS):
         figure = Figure(figsize=(11, rows * height + 0.2), layout='constrained')
         FigureCanvasSVG(figure)
-        grid = figure.subplots(rows, COLUMNS_PER_ROW, squeeze=False).flatten()
+        grid = figure.subplots(rows, COLUMNS_PER_ROW, squeeze=False, sharey=same_y).flatten()
         for axes, name in zip(grid, names, strict=False):
             draw(axes, name)
             axes.set_title(column(name).heading, loc='left', fontsize=9)
