@@ -113,7 +113,7 @@ class WinogradConv2d(nn.Module):
         points, shape = self.into.shape[0], windows[0].shape[:4]
         tiles = shape[2] * shape[3]
         wide = points * tiles * max(self.in_channels, self.out_channels)
-        first, second = _buffers(2, wide, self.weight)
+        first, second = scratch(2, wide, self.weight)
         gathered = first[: points * tiles * self.in_channels].view(*shape, self.in_channels)
         _gather(windows, style, gathered)
         turned = second[: gathered.numel()].view(points, tiles, self.in_channels)
@@ -155,11 +155,14 @@ def _gather(windows: list[Tensor], style: Tensor | None, gathered: Tensor) -> No
         start = channels.stop
 
 
-def _buffers(count: int, numel: int, like: Tensor) -> list[Tensor]:
+def scratch(count: int, numel: int, like: Tensor) -> list[Tensor]:
     """Flat buffers of this thread, kept between calls: fresh memory of the system costs more than it takes to fill."""
-    key = like.dtype, like.device
     kept = _BUFFERS.__dict__.setdefault('kept', {})
-    if key not in kept or kept[key][0].numel() < numel:
+    buffers = kept.setdefault((like.dtype, like.device), [])
+    if len(buffers) < count or buffers[0].numel() < numel:
+        numel = max([numel, *(buffer.numel() for buffer in buffers)])
         with torch.inference_mode(False):  # so that they serve in any mode
-            kept[key] = [torch.empty(numel, dtype=like.dtype, device=like.device) for _ in range(count)]
-    return kept[key]
+            buffers[:] = [
+                torch.empty(numel, dtype=like.dtype, device=like.device) for _ in range(max(count, len(buffers)))
+            ]
+    return buffers[:count]

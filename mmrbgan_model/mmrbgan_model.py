@@ -239,7 +239,7 @@ class MMRBGANModel(BaseModel):
         log: dict[str, Tensor] = {}
         self._drop_gradients()
         for part in speed.parts(self._batch(), self.settings.accumulate):
-            with speed.autocast(self.settings.amp, self.device):
+            with speed.autocast(self.settings.amp, self.device), speed.convolutions(self.settings.winograd):
                 step = self._forward(current_iter, part)
                 self._generator_backward(step, log)
                 self._discriminator_backward(step, log)

@@ -1,4 +1,4 @@
-"""What a step may cost: reduced precision, recomputed activations, batches in parts, compiled networks, kept memory.
+"""What a step may cost: reduced precision, recomputed activations, batches in parts, Winograd, kept memory.
 
 Each changes the result by no more than its kind of rounding; none changes a state dict.
 """
@@ -6,7 +6,7 @@ Each changes the result by no more than its kind of rounding; none changes a sta
 import ctypes
 import functools
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
 
 import torch
@@ -19,6 +19,8 @@ from mmrbgan_arch.layers import ConvLayer, UpConvLayer
 from mmrbgan_arch.mmrb_arch import MMRB
 from mmrbgan_arch.stylegan2_arch import StyleBlock, ToRGB
 
+from .winograd_training import WinogradConvolutions
+
 _TYPES = {'bf16': torch.bfloat16, 'fp16': torch.float16}
 _MALLOPT = {-4: 0, -1: 2**31 - 1, -2: 2**26}  # M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD of malloc.h
 _RECOMPUTED = (ResidualBlock, MMRB, StyleBlock, ToRGB, UpConvLayer, ConvLayer)
@@ -27,6 +29,11 @@ _RECOMPUTED = (ResidualBlock, MMRB, StyleBlock, ToRGB, UpConvLayer, ConvLayer)
 def autocast(amp: str | None, device: torch.device) -> AbstractContextManager[Any]:
     """Return the context in which networks and losses compute: ``bf16``, ``fp16`` or None for float32."""
     return torch.autocast(device.type, dtype=_TYPES.get(amp or '', torch.bfloat16), enabled=amp is not None)
+
+
+def convolutions(winograd: bool) -> AbstractContextManager[Any]:
+    """Return the context in which convolutions are computed, directly or, where they gain by it, by Winograd's way."""
+    return WinogradConvolutions() if winograd else nullcontext()
 
 
 def grad_scaler(amp: str | None, device: torch.device) -> torch.amp.GradScaler:

@@ -145,3 +145,53 @@ def test_fp16_leaves_out_a_step_that_overflowed(tmp_path):
     after = model.networks['net_g'].parameters()
     assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
     assert model.scaler.get_scale() < 1e30
+
+
+# Winograd's convolutions
+
+
+@pytest.fixture
+def winograd_everywhere(monkeypatch):
+    """Narrow and small maps, too."""
+    from mmrbgan_model import winograd_training
+
+    monkeypatch.setattr(winograd_training, 'MIN_SIZE', 8)
+    monkeypatch.setattr(winograd_training, 'MIN_CHANNELS', 2)
+
+
+@pytest.mark.parametrize('taps', [3, 5])
+@pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last])
+def test_winograd_computes_a_convolution_and_its_gradients(winograd_everywhere, monkeypatch, taps, layout):
+    from mmrbgan_model import winograd_training
+
+    monkeypatch.setattr(winograd_training, 'STRIP_BYTES', 2**15)  # several strips
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 24, 16, 32, generator=generator).to(memory_format=layout)
+    weight, bias = (torch.randn(*shape, generator=generator) for shape in ((20, 24, taps, taps), (20,)))
+    towards = torch.randn(2, 20, 16, 32, generator=generator)
+
+    def gradients(context, dtype=torch.float32):
+        inputs = [tensor.to(dtype).requires_grad_() for tensor in (x, weight, bias)]
+        with context:
+            result = torch.nn.functional.conv2d(*inputs, padding=taps // 2)
+        return result, *torch.autograd.grad(result, inputs, towards.to(dtype))
+
+    found = gradients(winograd_training.WinogradConvolutions())
+    assert type(found[0].grad_fn).__name__ == '_ConvolutionBackward'  # not the direct one
+    for one, other in zip(found, gradients(winograd_training.WinogradConvolutions(), torch.float64), strict=True):
+        assert (one - other).norm() < 1e-5 * other.norm()
+
+
+def test_winograd_is_rounding(tmp_path, plain, winograd_everywhere):
+    assert distance(gradients(tmp_path, 3, winograd=True), plain) < 1e-4
+
+
+def test_winograd_leaves_the_gradient_penalty_exact(tmp_path, winograd_everywhere):
+    assert distance(gradients(tmp_path, 1, winograd=True), gradients(tmp_path, 1)) < 1e-4
+
+
+def test_winograd_with_mixed_precision_is_an_error(tmp_path):
+    from mmrbgan_arch.errors import UsageError
+
+    with pytest.raises(UsageError, match='winograd computes in float32'):
+        build(tmp_path, winograd=True, amp='bf16')
