@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add('--device', default='auto', help='auto, cpu, cuda, cuda:1 (default: %(default)s)')
     add('--time', nargs='*', metavar='OPT', help='seconds per face at 512 px of the networks of these option files')
     add('--repeats', type=int, default=5, help='timed passes of --time (default: %(default)s)')
-    add('--precision', default='float32', choices=('float32', 'float16', 'bfloat16'), help='of --time')
+    add('--precision', default='float32', choices=('float32', 'float16', 'bfloat16', 'auto'), help='of --time')
 
 
 def run(args: argparse.Namespace) -> int:

@@ -15,12 +15,12 @@ from mmrbgan_arch import basicsr_bridge
 from mmrbgan_arch.errors import UsageError
 from mmrbgan_model.metrics.pictures import pick_device
 
+from .face_network import pick_precision
 from .run_options import load_yml
 
 FORMAT = 'mmrbgan-timing-1'
 SIZE = 512
 WARM_UP = 2
-DTYPES = {'float32': torch.float32, 'float16': torch.float16, 'bfloat16': torch.bfloat16}
 DEFAULT_NETWORKS: dict[str, dict[str, Any]] = {
     'MMRBGAN 512 (random weights)': {'type': 'MMRBGAN', 'out_size': SIZE},
     'bicubic': {'type': 'MMRBGANClassical', 'method': 'bicubic'},
@@ -113,7 +113,8 @@ def build(section: dict[str, Any]) -> nn.Module:
 
 @torch.inference_mode()
 def _time(name: str, section: dict[str, Any], device_name: str, precision: str, repeats: int) -> Timing:
-    device, dtype = pick_device(device_name), DTYPES[precision]
+    device = pick_device(device_name)
+    dtype = pick_precision(precision, device)
     network = build(section).eval().to(device)
     prepare = getattr(network, 'prepare_for_inference', None)  # ours, as it restores
     run = prepare(dtype, release=True) if prepare else network
@@ -126,7 +127,7 @@ def _time(name: str, section: dict[str, Any], device_name: str, precision: str, 
     seconds = _measure(once, device, repeats)
     low, median, high = _quartiles(seconds)
     threads = torch.get_num_threads()
-    return Timing(name, median, low, high, repeats, WARM_UP, SIZE, _describe(device), precision, threads)
+    return Timing(name, median, low, high, repeats, WARM_UP, SIZE, _describe(device), str(dtype)[6:], threads)
 
 
 def _measure(once: Callable[[], Tensor], device: torch.device, repeats: int) -> list[float]:

@@ -3,9 +3,9 @@
 import logging
 import os
 from pathlib import Path
-from urllib.error import URLError
 
 from .errors import UsageError
+from .fetch import FetchError, fetch, pin
 from .user_cache import cache_folder
 
 _LOGGER = logging.getLogger(__name__)
@@ -35,14 +35,12 @@ def find_weights(path: str | os.PathLike[str] | None, file_name: str, address: s
 
 
 def _download(url: str, target: Path, option: str, way_out: str) -> None:
-    from torch.hub import download_url_to_file  # writes beside the target and renames
-
-    target.parent.mkdir(parents=True, exist_ok=True)
     _LOGGER.info('downloading %s to %s', url, target)
     try:
-        download_url_to_file(url, str(target))
-    except (URLError, OSError) as error:
+        fetch(url, target)
+    except FetchError as error:
         raise UsageError(
             f'{target.name} could not be downloaded from {url} ({error}); fetch it by hand and name it in {option} '
             f'(or put it at {target}), or {way_out}'
         ) from error
+    pin(target)

@@ -14,6 +14,7 @@ from mmrbgan import cli, weights
 from mmrbgan_arch import load_network
 from mmrbgan_arch.errors import UsageError
 from mmrbgan_arch.fetch import FetchError, fetch, pin
+from mmrbgan_arch.weights_cache import find_weights
 
 FILES = ('GPEN-BFR-512.pth', 'GPEN-BFR-512-D.pth')
 
@@ -214,3 +215,20 @@ def test_arcface_is_checked_and_converted(server, home, monkeypatch):
     release = dataclasses.replace(weights.RELEASES['arcface-resnet18'], address=server.url)
     monkeypatch.setitem(weights.RELEASES, 'arcface-resnet18', release)
     assert [path.name for path in weights.get('arcface-resnet18')] == ['net_identity.pth']
+
+
+def test_weights_of_a_loss_or_metric_come_whole_and_pinned(server, home):
+    server.files['vgg.pth'] = b'vgg' * 1000
+    server.bytes_left = 1000
+    with pytest.raises(UsageError, match=r'run it again to go on\); fetch it by hand and name it in loss.weights'):
+        find_weights(None, 'vgg.pth', server.url, 'loss.weights', 'switch it off')
+    server.bytes_left = None
+    assert find_weights(None, 'vgg.pth', server.url, 'loss.weights', 'switch it off') == home / 'vgg.pth'
+    assert (home / 'vgg.pth').read_bytes() == server.files['vgg.pth']
+    assert (home / 'vgg.pth.sha256').is_file()
+
+
+def test_weights_that_cannot_be_had_name_the_ways_out(server, home):
+    with pytest.raises(UsageError, match='switch it off'):
+        find_weights(None, 'vgg.pth', server.url, 'loss.weights', 'switch it off')
+    assert not (home / 'vgg.pth').exists()
