@@ -23,7 +23,7 @@ from .alignment import apply, invert, resize_matrix
 
 RETINAFACE_FILES = {'mobile0.25': 'detection_mobilenet0.25_Final.pth', 'resnet50': 'detection_Resnet50_Final.pth'}
 RETINAFACE_URL = 'https://github.com/xinntao/facexlib/releases/download/v0.1.0/'
-PASSES = ((1.0, 0.0), (0.65, 0.1), (0.325, -0.2))
+PASSES = ((1.0, 0.0), (0.65, 0.0), (0.325, -0.33))
 """dlib's looks at a photograph: its scale, and what is added to the threshold. The smaller the photograph, the less is
 left of noise and the fewer faces are missed; what is left to be taken for a face by mistake grows rare."""
 SAME_FACE = 0.5  # of the smaller box: so much overlap is one face found twice
@@ -56,14 +56,14 @@ class DlibDetector:
     """dlib's frontal HOG detector and 68-point predictor; offline, on the CPU.
 
     Args:
-        threshold: least score at full scale; dlib's own is 0, where a patch on the astronaut's suit is a face (0.06).
+        threshold: least score at full scale; dlib's own is 0, where patches on the astronaut's suit are faces (0.14).
         max_side: photographs are enlarged up to twice (faces below 80 px are missed otherwise), but not beyond this
             side; larger ones are reduced to it.
     """
 
     name = 'dlib'
 
-    def __init__(self, threshold: float = 0.1, max_side: int = 2400) -> None:
+    def __init__(self, threshold: float = 0.18, max_side: int = 2400) -> None:
         self.threshold = threshold
         self.max_side = max_side
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from mmrbgan.demo import photographs
 from mmrbgan_arch.errors import UsageError
 from mmrbgan_data.alignment import five_points
 from mmrbgan_data.detection import (
@@ -57,9 +58,10 @@ def test_dlib_finds_a_blurred_and_noisy_face_in_the_smallest_of_its_looks(astron
     assert abs(found.box.mean() / 2 - DlibDetector()(astronaut)[0].box.mean()) < 25
 
 
-def test_dlib_sees_no_face_in_the_suit():
-    data = pytest.importorskip('skimage.data')
-    assert len(DlibDetector()(data.astronaut())) == 1
+@pytest.mark.parametrize('photograph', [0, 1], ids=['original', 'degraded'])
+def test_dlib_sees_no_face_in_the_suit(photograph):
+    pytest.importorskip('skimage')
+    assert len(DlibDetector()(photographs()[photograph])) == 1
 
 
 @pytest.mark.parametrize('scale', [0.5, 3])
