@@ -112,7 +112,7 @@ class RetinaFaceDetector:
         self,
         network: str = 'mobile0.25',
         weights: str | Path | None = None,
-        threshold: float = 0.97,
+        threshold: float = 0.9,
         device: str = 'cpu',
         max_side: int = 1280,
     ) -> None:
