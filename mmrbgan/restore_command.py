@@ -105,7 +105,8 @@ class RestoreCommand:
         self.folder.write(path, content)
         if self.args.sheet:
             sheet = Picture(before_after_sheet(result))
-            self.folder.write(path.with_name(f'{path.stem}_sheet.jpg'), encode_picture(sheet, 'JPEG'))
+            beside = PurePosixPath(path.with_name(f'{path.stem}_sheet.jpg').relative_to(self.folder.root).as_posix())
+            self.folder.write(self.folder.path_for(beside, '.jpg'), encode_picture(sheet, 'JPEG'))
         return result.to_json() | {'output': str(path)}, f'{summary(result)} -> {path}'
 
     def _encode(self, result: RestoredPhoto, source: Path) -> tuple[Path, bytes]:

@@ -108,6 +108,13 @@ def test_sheet_shows_every_restored_face(call, folder, tmp_path):
     assert Image.open(tmp_path / 'out' / 'a_sheet.jpg').height > 240 + 192
 
 
+def test_sheets_of_equal_names_do_not_collide(call, folder, tmp_path):
+    save(folder / 'a.bmp')
+    save(folder / 'a.png')
+    call(folder, '-o', tmp_path / 'out', '--sheet')
+    assert files_below(tmp_path / 'out') == ['a.bmp', 'a.png', 'a_sheet.jpg', 'a_sheet_2.jpg']
+
+
 def test_weights_by_the_name_of_a_converted_release(call, weights, folder, tmp_path, monkeypatch):
     monkeypatch.setenv('MMRBGAN_HOME', str(tmp_path / 'home'))
     source = save(folder / 'a.png')
