@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ class FaceFile:
 
     Attributes:
         path: for error lines.
-        photos: faces by the file's path as reported, and by its bare name.
+        photos: faces by the file's path as reported, and by its bare name where no other file has it.
     """
 
     path: Path
@@ -43,13 +44,16 @@ class FaceFile:
     def _face(entry: Mapping[str, Any], side: int, where: str) -> Face:
         try:
             points = np.array(entry['landmarks'], float).reshape(-1, 2)
+            score = float(entry.get('score', 1.0))
         except (KeyError, TypeError, ValueError) as error:
-            raise UsageError(f'{where}: a face needs "landmarks": [[x, y], ...], 5 or 68 of them') from error
+            raise UsageError(
+                f'{where}: a face needs "landmarks": [[x, y], ...], 5 or 68 of them, and a number for "score" if any'
+            ) from error
         if len(points) not in (5, 68) or not (np.abs(points) < FAR_OUTSIDE * side).all():
             raise UsageError(f'{where}: landmarks must be 5 or 68 points in or near the picture')
         box = np.concatenate([points.min(0), points.max(0)])
         skipped = None if entry.get('restore', True) else 'left alone by the faces file'
-        return Face(box, points, float(entry.get('score', 1.0)), skipped)
+        return Face(box, points, score, skipped)
 
 
 def read_face_file(path: str | Path) -> FaceFile:
@@ -65,7 +69,9 @@ def read_face_file(path: str | Path) -> FaceFile:
         raise UsageError(f'--faces {path}: {error.strerror}; known are all, largest, center and FILE.json') from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UsageError(f'--faces {path}: not a report of `mmrbgan restore --json`') from error
-    return FaceFile(Path(path), {Path(name).name: faces for name, faces in photos.items()} | photos)
+    names = Counter(Path(name).name for name in photos)
+    by_name = {Path(name).name: faces for name, faces in photos.items() if names[Path(name).name] == 1}
+    return FaceFile(Path(path), by_name | photos)
 
 
 def choose_faces(found: Sequence[DetectedFace], which: str, min_face: float, shape: tuple[int, ...]) -> list[Face]:

@@ -1,5 +1,6 @@
 """``mmrbgan.Restorer``: anything in, the same picture with restored faces out, and nothing else touched."""
 
+import json
 import subprocess
 import sys
 
@@ -10,7 +11,7 @@ from PIL import Image
 from restoring import CENTRES, SIDES, photograph, stand_in, tiny_weights
 
 import mmrbgan
-from mmrbgan.face_choice import FaceFile
+from mmrbgan.face_choice import FaceFile, read_face_file
 from mmrbgan.gfpganer import GFPGANer
 from mmrbgan.restore_settings import Settings
 from mmrbgan_arch.errors import UsageError
@@ -138,6 +139,19 @@ def test_impossible_landmarks_are_refused(restorer, landmarks):
     chosen = FaceFile('edited', {'array': [{'landmarks': landmarks}]})
     with pytest.raises(UsageError, match='landmarks'):
         restorer.restore(photograph(), Settings(faces=chosen))
+
+
+def test_score_that_is_no_number_is_refused(restorer):
+    entry = {'landmarks': stand_in(photograph())[0].landmarks.tolist(), 'score': None}
+    with pytest.raises(UsageError, match='edited: array: .*"score"'):
+        restorer.restore(photograph(), Settings(faces=FaceFile('edited', {'array': [entry]})))
+
+
+def test_bare_name_of_two_photographs_names_neither(tmp_path):
+    photos = [{'file': f'{place}/a.png', 'faces': [{'restore': place == 'x'}]} for place in 'xy']
+    (tmp_path / 'faces.json').write_text(json.dumps({'photos': [*photos, {'file': 'x/b.png', 'faces': []}]}))
+    chosen = read_face_file(tmp_path / 'faces.json')
+    assert set(chosen.photos) == {'x/a.png', 'y/a.png', 'x/b.png', 'b.png'}
 
 
 def test_photograph_unknown_to_the_file_is_named(restorer):
