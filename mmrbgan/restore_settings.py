@@ -37,6 +37,10 @@ class Settings:
             raise UsageError(f'--strength {self.strength:g}: must lie between 0 and 1')
         if not 0.1 <= self.scale <= 16:
             raise UsageError(f'--scale {self.scale:g}: must lie between 0.1 and 16')
+        if not self.min_face >= 0:
+            raise UsageError(f'--min-face {self.min_face:g}: must be 0 or more')
+        if self.min_identity is not None and not -1 <= self.min_identity <= 1:
+            raise UsageError(f'--min-identity {self.min_identity:g}: must lie between -1 and 1, the score of the input')
         if self.color not in ('keep', 'free'):
             raise UsageError(f'--color {self.color}: known are keep and free')
         if self.detail not in ('keep', 'replace'):

@@ -203,10 +203,12 @@ def test_bound_that_cannot_be_reached_leaves_the_face_alone(restorer, monkeypatc
 
 
 @pytest.mark.parametrize(
-    'fields', [{'strength': 1.5}, {'scale': 0}, {'scale': 99}, {'color': 'lime'}, {'detail': 'some'}]
-)
+    'fields',
+    [{'strength': 1.5}, {'scale': 0}, {'scale': 99}, {'color': 'lime'}, {'detail': 'some'},
+     {'min_identity': float('nan')}, {'min_face': -1}],
+)  # fmt: skip
 def test_settings_that_cannot_be_are_refused(fields):
-    with pytest.raises(UsageError, match=f'--{next(iter(fields))}'):
+    with pytest.raises(UsageError, match=f'--{next(iter(fields))}'.replace('_', '-')):
         Settings(**fields)
 
 
