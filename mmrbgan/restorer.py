@@ -231,6 +231,8 @@ class Restorer:
                 self._similarity = load_similarity(*self._recogniser, str(self.device))
             found = guard_strength(self._similarity, crop, after, settings.strength, settings.min_identity)
             face.strength, face.similarity = found
+            if face.strength < settings.strength and face.strength == 0:
+                face.skipped = f'every strength scores below --min-identity {settings.min_identity:g}'
 
     def _change(self, face: Face, crop: np.ndarray, after: np.ndarray, settings: Settings) -> FaceChange:
         if settings.color == 'keep':

@@ -199,7 +199,9 @@ def test_identity_guard_lowers_the_strength_until_the_score_is_reached(restorer,
 
 def test_bound_that_cannot_be_reached_leaves_the_face_alone(restorer, monkeypatch):
     monkeypatch.setattr(restorer, '_similarity', lambda restored, crop: np.zeros(len(crop)))
-    assert not restorer.restore(photograph(), Settings(min_identity=0.5)).changed
+    result = restorer.restore(photograph(), Settings(min_identity=0.5))
+    assert not result.changed
+    assert result.faces[0].skipped == 'every strength scores below --min-identity 0.5'
 
 
 @pytest.mark.parametrize(
