@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     if not isinstance(network, MMRBGAN):
         raise UsageError(f'{weights}: holds {type(network).__name__}; only MMRBGAN can be exported')
     path = Path(args.output or f'mmrbgan_{network.out_size}{SUFFIXES[args.format]}')
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_room(path)
     difference = export(network, network.out_size, path, args.format, args.half)
     size = path.stat().st_size / 2**20
     sys.stdout.write(
@@ -62,6 +62,20 @@ def run(args: argparse.Namespace) -> int:
         f'largest difference from PyTorch {difference:.1e} (batches of {" and ".join(map(str, BATCHES))})\n'
     )
     return 0
+
+
+def _make_room(path: Path) -> None:
+    """Make the folder of ``path``.
+
+    Raises:
+        UsageError: it cannot be made, or ``path`` is a folder itself.
+    """
+    if path.is_dir():
+        raise UsageError(f'-o {path}: is a folder; name a file')
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f'-o {path}: {error.strerror}; name a file that can be written') from error
 
 
 def export(network: 'nn.Module', size: int, path: Path, file_format: str, half: bool = False) -> float:

@@ -34,6 +34,13 @@ def run_export(weights, path, file_format, *flags):
     return cli.main(['export', '--weights', str(weights), '--format', file_format, '-o', str(path), *flags])
 
 
+@pytest.mark.parametrize('place', ['.', 'file/net.safetensors'])
+def test_output_that_cannot_be_made_is_one_line(weights, tmp_path, capsys, place):
+    (tmp_path / 'file').write_text('')
+    assert run_export(weights, tmp_path / place, 'safetensors') == 2
+    assert capsys.readouterr().err.startswith('error: -o ')
+
+
 def test_onnx_runs_any_batch_in_onnxruntime(network, weights, tmp_path, capsys):
     runtime = pytest.importorskip('onnxruntime', reason='onnxruntime is not installed')
     pytest.importorskip('onnx', reason='onnx is not installed')
