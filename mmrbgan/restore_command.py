@@ -136,7 +136,10 @@ class RestoreCommand:
         path = self.single.with_suffix('.json') if self.single else self.folder.root / REPORT
         photos = ',\n'.join(json.dumps(photo, ensure_ascii=False) for photo in self.report)
         text = f'{{"photos": [\n{photos}\n]}}\n'
-        self.folder.write(path, text.encode())
+        try:
+            self.folder.write(path, text.encode())
+        except OSError as error:
+            raise UsageError(f'{path}: {error.strerror}; name another folder with -o') from error
         _say(f'report: {path}')
 
 

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pickle
+import re
 import struct
 import zlib
 from pathlib import Path
@@ -185,6 +186,7 @@ def test_300_damaged_files_end_in_a_line_each(call, folder, tmp_path, monkeypatc
     monkeypatch.setattr(restorer, 'make_detector', lambda *_: lambda image: [])
     damaged_files(folder)
     save(folder / 'whole.png')
+    before = files_below(tmp_path)
     status, out, err = call(folder, '-o', tmp_path / 'out')
     told = [line for line in (out + err).splitlines() if str(folder) in line]
     failed = [line for line in told if line.startswith('failed: ')]
@@ -194,6 +196,8 @@ def test_300_damaged_files_end_in_a_line_each(call, folder, tmp_path, monkeypatc
     assert f'{len(failed)} of 301 failed' in err
     assert len(files_below(tmp_path / 'out')) == 301 - len(failed)
     assert (tmp_path / 'out' / 'whole.png').exists()
+    assert all(re.fullmatch(r'failed: \S+\.\w+: \S.{4,}', line) for line in failed)
+    assert [name for name in files_below(tmp_path) if not name.startswith('out/')] == before
 
 
 def hostile_pictures(folder):
@@ -321,6 +325,13 @@ def test_hostile_arguments_end_in_one_line(call, folder, tmp_path, number):
     assert len(err.strip().splitlines()) == 1
     assert files_below(tmp_path) == before
     assert not Path('was_executed').exists()
+
+
+def test_out_that_cannot_be_made_is_told_and_no_traceback(call, folder):
+    status, _, err = call(save(folder / 'a.png'), '-o', '/proc/nowhere/out', '--json')
+    assert status == 2
+    assert 'failed: ' in err
+    assert err.splitlines()[-1].startswith('error: /proc/nowhere/out/faces.json: ')
 
 
 def test_out_that_is_a_file_is_one_line(call, folder, tmp_path):
