@@ -19,6 +19,17 @@ STEPS = 8  # strengths tried: this many equal parts of the one asked for, and 0
 Similarity = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
+def known_recogniser(name: str) -> str:
+    """Return ``name``.
+
+    Raises:
+        UsageError: no recogniser is called so.
+    """
+    if name not in RECOGNISERS:
+        raise UsageError(f'--recogniser {name}: known are {", ".join(RECOGNISERS)}')
+    return name
+
+
 def load_similarity(recogniser: str, weights: str | Path | None, device: str) -> Similarity:
     """Return a function of (n, s, s, 3) RGB uint8 twice that scores each pair (n,); 1 is the same picture.
 
@@ -29,9 +40,7 @@ def load_similarity(recogniser: str, weights: str | Path | None, device: str) ->
     """
     from mmrbgan_model.metrics.identity import identity, weights_path
 
-    if recogniser not in RECOGNISERS:
-        raise UsageError(f'--recogniser {recogniser}: known are {", ".join(RECOGNISERS)}')
-    path = weights_path(recogniser, weights)  # type: ignore[arg-type]
+    path = weights_path(known_recogniser(recogniser), weights)  # type: ignore[arg-type]
     measure = functools.partial(identity, recogniser=recogniser, weights=path, device=device)  # type: ignore[arg-type]
     if recogniser == 'dlib':
         return lambda restored, crop: 1 - measure(restored, crop)['distance']

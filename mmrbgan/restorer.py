@@ -21,7 +21,7 @@ from .default_weights import choose_weights
 from .detectors import make_detector
 from .face_choice import FaceFile, choose_faces
 from .face_network import FaceNetwork, pick_device
-from .identity_guard import Similarity, guard_strength, load_similarity
+from .identity_guard import Similarity, guard_strength, known_recogniser, load_similarity
 from .masks import choose_mask
 from .paste import FaceChange, keep_colour, paste_faces
 from .photo_stream import stream
@@ -88,7 +88,7 @@ class Restorer:
         self.detector = make_detector(detector, detector_weights, str(self.device))
         self.mask = choose_mask(mask, str(self.device))
         self.times = StageTimes()
-        self._recogniser = recogniser, recogniser_weights
+        self._recogniser = known_recogniser(recogniser), recogniser_weights
         self._similarity: Similarity | None = None
 
     def restore(self, photo: Photo, settings: Settings | None = None) -> RestoredPhoto:
@@ -153,7 +153,7 @@ class Restorer:
             strength=self.settings.strength if weight is None else weight,
         )
         with_photo = paste_back and not has_aligned
-        job = self.prepare(_to_bgr(img) if img.ndim == 3 else img, settings)
+        job = self.prepare(_to_bgr(img) if getattr(img, 'ndim', 0) == 3 else img, settings)
         other = self.enlarge(img) if with_photo else None
         background = None if other is None else dataclasses.replace(job.picture, pixels=_to_bgr(other))
         result = self.finish(job, self.run_network(job.crops), background)

@@ -248,6 +248,16 @@ def test_enhance_is_gfpganers(restorer):
     np.testing.assert_array_equal(photo[:, :, ::-1], restorer.restore(photograph()).image)
 
 
+def test_enhancing_what_opencv_could_not_read_is_one_line(restorer):
+    with pytest.raises(UsageError, match='found NoneType'):
+        restorer.enhance(None)
+
+
+def test_unknown_recogniser_is_refused_at_once(weights):
+    with pytest.raises(UsageError, match='--recogniser nobody: known are dlib'):
+        mmrbgan.Restorer(weights, device='cpu', detector=stand_in, recogniser='nobody')
+
+
 def test_gfpganer_by_one_import(weights, monkeypatch):
     other = GFPGANer(model_path=str(weights), upscale=2, arch='clean', channel_multiplier=2, device=torch.device('cpu'))
     monkeypatch.setattr(other, 'detector', stand_in)
