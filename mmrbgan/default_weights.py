@@ -47,5 +47,5 @@ def packaged_weights(folder: Path = PACKAGED) -> Path:
 
 
 def _no_such(weights: str | os.PathLike[str]) -> Path:
-    names = ', '.join(releases.RELEASES)
+    names = ', '.join(name for name, release in releases.RELEASES.items() if 'net_g.pth' in release.gives)
     raise UsageError(f'--weights {os.fspath(weights)}: no such file, nor the name of public weights ({names})')

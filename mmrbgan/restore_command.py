@@ -37,6 +37,9 @@ def run(args: argparse.Namespace) -> int:
     if args.demo:
         from .demo import run_demo
 
+        if args.inputs:
+            raise UsageError(f'--demo brings its own photograph; leave {args.inputs[0]} out, or --demo')
+
         settings = Settings(strength=args.strength, faces='largest')
         return run_demo(make_restorer(args, settings), Path(args.output or 'mmrbgan_demo'))
     if not args.inputs or not args.output:

@@ -357,6 +357,12 @@ def test_help_says_that_scores_are_weak_evidence(capsys):
     assert 'weak evidence' in ' '.join(capsys.readouterr().out.split())
 
 
+def test_demo_takes_no_photographs(call, tmp_path):
+    status, _, err = call('--demo', 'photo.jpg', '-o', tmp_path / 'demo')
+    assert status != 0
+    assert 'leave photo.jpg out' in err
+
+
 def test_demo_measures_the_face(call, tmp_path, monkeypatch):
     pytest.importorskip('skimage')
     monkeypatch.undo()
