@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument('--options', default='options/train_mmrbgan_128_mini.yml')
     parser.add_argument('--faces', required=True, help='a folder of aligned faces with landmarks.csv')
     parser.add_argument('--identity', help='weights of the recogniser MMRBGANMobileFaceNet, a second opinion to dlib')
-    parser.add_argument('--sheet', help='write input | restored | ground truth of the last weights here')
+    parser.add_argument('--sheet', help='write the best, median and worst faces of the last weights here')
     args = parser.parse_args()
     validation = load_yml(Path(args.options))['datasets']['val'] | {'dataroot_gt': args.faces, 'phase': 'val'}
     dataset = MMRBGANTestDataset(validation)
@@ -56,9 +56,12 @@ def main() -> None:
             images = restore(weights, [sample['lq'] for sample in samples])
             write(root / 'restored', names, images)
             print(f'\n{Path(weights).name}')
-            compare(before, score(root, 'restored', args))
+            after = score(root, 'restored', args)
+            compare(before, after)
         if args.sheet:
-            save(Path(args.sheet), contact_sheet(list(zip(pictures['lq'], images, pictures['gt'], strict=True))))
+            rows = dict(zip(names, zip(pictures['lq'], images, pictures['gt'], strict=True), strict=True))
+            chosen = [rows[Path(name).stem] for name in best_median_worst(before, after)]
+            save(Path(args.sheet), contact_sheet(chosen, ('degraded', 'restored', 'original')))
 
 
 def restore(weights: str, inputs: list[torch.Tensor]) -> list[np.ndarray]:
@@ -67,6 +70,14 @@ def restore(weights: str, inputs: list[torch.Tensor]) -> list[np.ndarray]:
     with torch.inference_mode():
         batches = [network(torch.stack(inputs[i : i + BATCH])) for i in range(0, len(inputs), BATCH)]
     return [to_picture(image) for image in torch.cat(batches)]
+
+
+def best_median_worst(before: Record, after: Record) -> list[str]:
+    """Names of two faces each whose PSNR gained most, as much as the median and least, in this order."""
+    gains = {face['name']: face['psnr'] for face in after.faces}
+    ordered = sorted(before.faces, key=lambda face: face['psnr'] - gains[face['name']])
+    middle = len(ordered) // 2
+    return [face['name'] for face in (*ordered[:2], *ordered[middle - 1 : middle + 1], *ordered[-2:])]
 
 
 def to_picture(tensor: torch.Tensor) -> np.ndarray:
