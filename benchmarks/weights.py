@@ -6,6 +6,7 @@ for instance of several seeds, are scored on the same inputs.
 
     python benchmarks/weights.py WEIGHTS... --options options/train_mmrbgan_128_mini.yml --faces DIR
         [--identity FILE] [--sheet SHEET.png]
+    python benchmarks/weights.py WEIGHTS... --demo 30       # the demo's photograph, degraded with so many seeds
 """
 
 import argparse
@@ -18,11 +19,13 @@ import cv2
 import numpy as np
 import torch
 
-from mmrbgan import cli
+from mmrbgan import Restorer, cli, demo
 from mmrbgan.evaluation_record import Record, read_record, summarise
 from mmrbgan.poses import pose_masks
+from mmrbgan.restore_settings import Settings
 from mmrbgan.run_options import load_yml
 from mmrbgan_arch import load_network
+from mmrbgan_data.detection import DlibDetector
 from mmrbgan_data.sheets import contact_sheet
 from mmrbgan_data.test_dataset import MMRBGANTestDataset
 
@@ -36,10 +39,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('weights', nargs='+')
     parser.add_argument('--options', default='options/train_mmrbgan_128_mini.yml')
-    parser.add_argument('--faces', required=True, help='a folder of aligned faces with landmarks.csv')
+    parser.add_argument('--faces', help='a folder of aligned faces with landmarks.csv')
+    parser.add_argument('--demo', type=int, default=0, metavar='SEEDS', help="the demo's photograph instead")
     parser.add_argument('--identity', help='weights of the recogniser MMRBGANMobileFaceNet, a second opinion to dlib')
     parser.add_argument('--sheet', help='write the best, median and worst faces of the last weights here')
     args = parser.parse_args()
+    if args.demo:
+        for weights in args.weights:
+            show_demo(weights, args.demo)
+        return
+    if not args.faces:
+        parser.error('name the faces with --faces, or take --demo')
     validation = load_yml(Path(args.options))['datasets']['val'] | {'dataroot_gt': args.faces, 'phase': 'val'}
     dataset = MMRBGANTestDataset(validation)
     samples = [dataset[i] for i in range(len(dataset))]
@@ -62,6 +72,22 @@ def main() -> None:
             rows = dict(zip(names, zip(pictures['lq'], images, pictures['gt'], strict=True), strict=True))
             chosen = [rows[Path(name).stem] for name in best_median_worst(before, after)]
             save(Path(args.sheet), contact_sheet(chosen, ('degraded', 'restored', 'original')))
+
+
+def show_demo(weights: str, seeds: int) -> None:
+    """Print the gain of the demo's face, seed by seed of its degradation, and the median."""
+    restorer = Restorer(weights, settings=Settings(faces='largest'))
+    gains = {}
+    for seed in range(seeds):
+        original, degraded = demo.photographs(seed)
+        result = restorer.restore(degraded)
+        if result.restored_faces:
+            landmarks = DlibDetector()(original)[0].landmarks
+            before, after = (demo.face_psnr(original, x, landmarks) for x in (degraded, result.picture.pixels))
+            gains[seed] = after - before
+            print(f'seed {seed:2}: {before:.2f} -> {after:.2f} dB ({after - before:+.2f})')
+    median = np.median([*gains.values()])
+    print(f'{Path(weights).name}: face found with {len(gains)} of {seeds} seeds, median {median:+.2f} dB')
 
 
 def restore(weights: str, inputs: list[torch.Tensor]) -> list[np.ndarray]:
