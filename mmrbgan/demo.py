@@ -21,7 +21,7 @@ from .output_folder import OutputFolder
 from .pictures import Picture, encode_picture
 from .restorer import Restorer
 
-SEED = 13
+SEED = 84
 LENGTHS: dict[str, Any] = {'kernel_size': 13, 'sigma': (0.1, 3.3), 'motion_length': (1.0, 13.5)}  # pixels
 FACE_SIZE = 256  # pixels of the aligned face that is measured
 
