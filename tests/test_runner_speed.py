@@ -182,12 +182,34 @@ def test_winograd_computes_a_convolution_and_its_gradients(winograd_everywhere, 
         assert (one - other).norm() < 1e-5 * other.norm()
 
 
-def test_winograd_is_rounding(tmp_path, plain, winograd_everywhere):
+def test_winograd_is_rounding(tmp_path, plain, winograd_everywhere, monkeypatch):
+    from mmrbgan_model import winograd_training
+
+    calls, convolve = [], winograd_training.convolve
+    monkeypatch.setattr(winograd_training, 'convolve', lambda *args: calls.append(1) or convolve(*args))
     assert distance(gradients(tmp_path, 3, winograd=True), plain) < 1e-4
+    assert calls
 
 
-def test_winograd_leaves_the_gradient_penalty_exact(tmp_path, winograd_everywhere):
-    assert distance(gradients(tmp_path, 1, winograd=True), gradients(tmp_path, 1)) < 1e-4
+def test_winograd_can_be_differentiated_twice(winograd_everywhere):
+    from contextlib import nullcontext
+
+    from mmrbgan_model import winograd_training
+
+    generator = torch.Generator().manual_seed(0)
+    tensors = torch.randn(2, 8, 8, 8, generator=generator), torch.randn(6, 8, 3, 3, generator=generator)
+
+    def penalty_gradients(context):
+        x, weight = (tensor.clone().requires_grad_() for tensor in tensors)
+        with context:
+            result = torch.nn.functional.conv2d(x, weight, padding=1)
+        (gradient,) = torch.autograd.grad(result.square().sum(), x, create_graph=True)
+        return torch.autograd.grad(gradient.square().sum(), (x, weight))
+
+    for one, other in zip(
+        penalty_gradients(winograd_training.WinogradConvolutions()), penalty_gradients(nullcontext()), strict=True
+    ):
+        assert (one - other).norm() < 1e-5 * other.norm()
 
 
 def test_winograd_with_mixed_precision_is_an_error(tmp_path):
