@@ -19,6 +19,7 @@ from mmrbgan_arch.errors import UsageError
 
 COMPONENTS_FILE, LANDMARKS_FILE = 'components.json', 'landmarks.csv'
 REFERENCE_SIZE = 512
+YAW_EDGES = (0.0, 0.1, 0.25, 0.5, float('inf'))  # of ``yaw_of``: frontal, slightly turned, turned, profile
 MIN_HALF_WIDTH = 16 / REFERENCE_SIZE  # of the image; a closed eye seen from the side still needs a crop
 
 

@@ -17,6 +17,7 @@ from mmrbgan_arch.option_reader import read_options
 from .components import COMPONENTS, ComponentTable, find_component_file, flip_boxes, read_components
 from .dataset_options import DatasetOptions, resolve_root
 from .images import ImageSource, UnreadableImageError
+from .pose_balance import balance_poses
 from .samples import (
     BadImages,
     degrade_randomly,
@@ -35,19 +36,22 @@ class DegradationDatasetOptions(DatasetOptions):
         component_path: components.json or landmarks.csv; default: the one lying in ``dataroot_gt``, if any.
         use_hflip: mirror half of the samples.
         paired_ratio: with ``dataroot_lq``, the share of samples that take a real pair; the rest is degraded.
+        pose_balance: the share of samples whose range of yaw is drawn first, each range as likely, then the file.
     """
 
     component_path: str | None = None
     use_hflip: bool = True
     paired_ratio: float = 1.0
+    pose_balance: float = 0.0
 
     def __post_init__(self) -> None:
         """Raise ValueError for a missing root or a share that is none."""
         super().__post_init__()
         if self.dataroot_gt is None:
             raise ValueError('dataroot_gt: missing; name a folder or an LMDB of faces, or quick-faces/train')
-        if not 0 <= self.paired_ratio <= 1:
-            raise ValueError(f'paired_ratio: {self.paired_ratio} is not a share between 0 and 1')
+        for key in ('paired_ratio', 'pose_balance'):
+            if not 0 <= getattr(self, key) <= 1:
+                raise ValueError(f'{key}: {getattr(self, key)} is not a share between 0 and 1')
 
 
 @register_dataset
@@ -75,6 +79,8 @@ class MMRBGANDegradationDataset(Dataset):
         options = self.options = read_options(DegradationDatasetOptions, opt, where)
         self.gt = ImageSource(resolve_root(str(options.dataroot_gt)), f'{where}.dataroot_gt')
         self.components = self._read_components()
+        share = options.pose_balance
+        self._poses = balance_poses(share, self.gt.names, self.gt.root, where) if share else None
         self._bad = BadImages(options.max_bad_images)
         self.lq, self._partners = None, np.empty(0, int)
         if options.dataroot_lq is not None:
@@ -94,12 +100,19 @@ class MMRBGANDegradationDataset(Dataset):
         """
         keep_to_one_thread()
         epoch, position = key if isinstance(key, tuple) else (0, key)
-        for index in range(position, position + len(self)):
+        first = self._first_choice(epoch, position)
+        for index in range(first, first + len(self)):
             try:
                 return self._sample(index % len(self), np.random.default_rng([self.options.seed, epoch, position]))
             except UnreadableImageError as error:
                 self._bad.report(str(error).split(': ')[0], error)
         raise UsageError(f'{self.gt.root}: none of its {len(self)} images can be read')
+
+    def _first_choice(self, epoch: int, position: int) -> int:
+        """Return the file of a position, or with ``pose_balance`` one drawn by pose, by randomness of its own."""
+        if self._poses is None:
+            return position
+        return self._poses.choose(position, np.random.default_rng([self.options.seed, epoch, position, 1]))
 
     def _sample(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         takes_pair, flips = rng.random(2) < (self.options.paired_ratio, 0.5)

@@ -9,11 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from mmrbgan_arch.errors import UsageError
-from mmrbgan_data.components import LANDMARKS_FILE, read_landmarks, yaw_of
+from mmrbgan_data.components import LANDMARKS_FILE, YAW_EDGES, read_landmarks, yaw_of
 
 from .evaluation_set import EvaluationSet, Pictures
 
-EDGES = (0.0, 0.1, 0.25, 0.5, float('inf'))
 LABELS = ('frontal, below 0.10', 'slightly turned, 0.10 to 0.25', 'turned, 0.25 to 0.50', 'profile, from 0.50')
 
 
@@ -61,6 +60,6 @@ def find_poses(faces: EvaluationSet, landmarks: str | None) -> PoseFinder:
 def pose_masks(yaws: list[float | None]) -> list[tuple[str, np.ndarray]]:
     """Return (label, bool mask (n,)) of every bin that holds a face."""
     turned = np.array([np.nan if yaw is None else abs(yaw) for yaw in yaws])
-    masks = [(turned >= low) & (turned < high) for low, high in zip(EDGES, EDGES[1:], strict=False)]
+    masks = [(turned >= low) & (turned < high) for low, high in zip(YAW_EDGES, YAW_EDGES[1:], strict=False)]
     masks.append(np.isnan(turned))
     return [(label, mask) for label, mask in zip((*LABELS, 'pose unknown'), masks, strict=True) if mask.any()]

@@ -2,6 +2,7 @@
 
 import logging
 import pickle
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from mmrbgan_arch.errors import UsageError
-from mmrbgan_data.components import circles_from_landmarks, write_components
+from mmrbgan_data.components import circles_from_landmarks, write_components, write_landmarks
 from mmrbgan_data.degradation_dataset import MMRBGANDegradationDataset
 from mmrbgan_data.images import write_image
 from mmrbgan_data.sampler import ResumableSampler
@@ -269,3 +270,60 @@ def test_roots_are_needed():
 def test_real_faces_have_components(shared):
     dataset = training(shared / 'faces' / 'train256', image_size=64)
     assert len(dataset) == 3812 and dataset[0]['component_mask'].all()
+
+
+def face_turned_by(yaw):
+    """68 landmarks of which the nose tip tells the yaw."""
+    points = np.random.default_rng(0).uniform(8, 24, (68, 2)).astype(np.float32)
+    points[36:42], points[42:48] = (10, 12), (20, 12)
+    points[30] = (15 + 10 * yaw, 16)
+    return points
+
+
+def chosen(dataset, epochs=60):
+    return [Path(dataset[epoch, place]['gt_path']).stem for epoch in range(epochs) for place in range(len(dataset))]
+
+
+@pytest.fixture
+def turned_faces(faces):
+    """Faces 0 to 2 are frontal, 3 is turned, 4 is in no list."""
+    yaws = {'0.png': 0.0, '1.png': 0.05, '2.png': -0.05, '3.png': -0.3}
+    write_landmarks(faces / 'landmarks.csv', {name: face_turned_by(yaw) for name, yaw in yaws.items()})
+    return faces
+
+
+def test_pose_balance_draws_each_range_as_often(turned_faces):
+    share = chosen(training(turned_faces, pose_balance=1)).count('3') / 300
+    assert share == pytest.approx(1 / 2, abs=0.08)
+    halved = chosen(training(turned_faces, pose_balance=0.5))
+    assert halved.count('3') / 300 == pytest.approx(1 / 5 / 2 + 1 / 4, abs=0.08) and '4' in halved
+    assert chosen(training(turned_faces))[:5] == ['0', '1', '2', '3', '4']
+
+
+def test_pose_balance_keeps_what_a_sample_depends_on(turned_faces):
+    one, other = (training(turned_faces, pose_balance=1) for _ in range(2))
+    assert same(one[2, 3], other[2, 3])
+    plain = training(turned_faces, pose_balance=1e-9)
+    assert same(plain[2, 3], training(turned_faces)[2, 3])
+
+
+def test_pose_balance_passes_over_a_bad_file(turned_faces):
+    (turned_faces / '3.png').write_bytes(b'no picture')
+    assert '3' not in chosen(training(turned_faces, pose_balance=1), epochs=3)
+
+
+def test_pose_balance_needs_landmarks_of_these_faces(faces, turned_faces):
+    (turned_faces / 'landmarks.csv').unlink()
+    with pytest.raises(UsageError, match=r'pose_balance: no .*landmarks\.csv'):
+        training(faces, pose_balance=0.5)
+    write_landmarks(faces / 'landmarks.csv', {'other.png': face_turned_by(0.0)})
+    with pytest.raises(UsageError, match='knows none of the 5 images'):
+        training(faces, pose_balance=0.5)
+    (faces / 'landmarks.csv').write_text('a,b\n')
+    with pytest.raises(UsageError, match='not a landmarks.csv'):
+        training(faces, pose_balance=0.5)
+
+
+def test_pose_balance_is_a_share(faces):
+    with pytest.raises(UsageError, match='pose_balance: 2.0 is not a share'):
+        training(faces, pose_balance=2)

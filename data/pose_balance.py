@@ -1,0 +1,53 @@
+"""Turned faces are rare in every collection: draw a share of the samples from each range of yaw equally often."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mmrbgan_arch.errors import UsageError
+
+from .components import LANDMARKS_FILE, YAW_EDGES, read_landmarks, yaw_of
+
+
+@dataclasses.dataclass(frozen=True)
+class PoseBalance:
+    """Files by how far their face is turned.
+
+    Attributes:
+        share: of the samples that are drawn by pose, 0 to 1.
+        bins: indices of the files of each range of ``YAW_EDGES`` that has any.
+    """
+
+    share: float
+    bins: tuple[np.ndarray, ...]
+
+    def choose(self, index: int, rng: np.random.Generator) -> int:
+        """Return ``index``, or with the chance ``share`` a file of a range drawn first, each range as likely."""
+        if rng.random() >= self.share:
+            return index
+        return int(rng.choice(self.bins[rng.integers(len(self.bins))]))
+
+
+def balance_poses(share: float, names: Sequence[str], root: Path, where: str) -> PoseBalance:
+    """Sort the files ``names`` of ``root`` by the landmarks.csv beside them; files without landmarks are in no range.
+
+    Raises:
+        UsageError: there is no landmarks.csv, it is not one, or it knows none of the files.
+    """
+    path = root / LANDMARKS_FILE
+    if not path.is_file():
+        raise UsageError(
+            f'{where}.pose_balance: no {str(path)!r} to tell how far faces are turned; `mmrbgan prepare` '
+            'makes one beside a folder of faces; or remove pose_balance'
+        )
+    try:
+        yaws = {name: abs(yaw_of(points)) for name, points in read_landmarks(path).items()}
+    except (OSError, ValueError) as error:
+        raise UsageError(f'{path}: not a landmarks.csv ({error}); `mmrbgan prepare` makes one') from error
+    bins = np.digitize([yaws.get(name, np.nan) for name in names], YAW_EDGES)  # NaN falls behind the last edge
+    by_range = [np.flatnonzero(bins == number) for number in range(1, len(YAW_EDGES))]
+    if not any(map(len, by_range)):
+        raise UsageError(f'{path}: knows none of the {len(names)} images; make it again with `mmrbgan prepare`')
+    return PoseBalance(share, tuple(files for files in by_range if len(files)))
