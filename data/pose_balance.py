@@ -1,6 +1,7 @@
 """Turned faces are rare in every collection: draw a share of the samples from each range of yaw equally often."""
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from mmrbgan_arch.errors import UsageError
 
 from .components import LANDMARKS_FILE, YAW_EDGES, read_landmarks, yaw_of
 
+TURNED = 3  # edges up to 'turned'; profiles count as turned, or a dozen of them would be seen all the time
+
 
 @dataclasses.dataclass(frozen=True)
 class PoseBalance:
@@ -17,7 +20,7 @@ class PoseBalance:
 
     Attributes:
         share: of the samples that are drawn by pose, 0 to 1.
-        bins: indices of the files of each range of ``YAW_EDGES`` that has any.
+        bins: indices of the files of frontal, slightly turned and turned faces, where there are any.
     """
 
     share: float
@@ -46,8 +49,9 @@ def balance_poses(share: float, names: Sequence[str], root: Path, where: str) ->
         yaws = {name: abs(yaw_of(points)) for name, points in read_landmarks(path).items()}
     except (OSError, ValueError) as error:
         raise UsageError(f'{path}: not a landmarks.csv ({error}); `mmrbgan prepare` makes one') from error
-    bins = np.digitize([yaws.get(name, np.nan) for name in names], YAW_EDGES)  # NaN falls behind the last edge
-    by_range = [np.flatnonzero(bins == number) for number in range(1, len(YAW_EDGES))]
-    if not any(map(len, by_range)):
+    turned = np.array([yaws.get(name, np.nan) for name in names])
+    edges = (*YAW_EDGES[:TURNED], np.inf)
+    bins = [np.flatnonzero((turned >= low) & (turned < high)) for low, high in itertools.pairwise(edges)]
+    if not any(map(len, bins)):
         raise UsageError(f'{path}: knows none of the {len(names)} images; make it again with `mmrbgan prepare`')
-    return PoseBalance(share, tuple(files for files in by_range if len(files)))
+    return PoseBalance(share, tuple(files for files in bins if len(files)))
