@@ -1,6 +1,6 @@
 """Runs that are killed: a process that has imported everything forks them, so that one costs no start of Python.
 
-Called as ``forked_runs.py kills`` or ``forked_runs.py ranks`` in a folder with faces/; fails loudly.
+Called as ``forked_runs.py kills``, ``ranks`` or ``quick`` in a folder with faces/; fails loudly.
 """
 
 import os
@@ -12,10 +12,12 @@ from pathlib import Path
 
 import tiny_run
 import torch
+import yaml
 
 from mmrbgan import runner
 
 ITERATIONS = 14
+QUICK_OPTIONS = Path(__file__).parents[1] / 'options/train_mmrbgan_quick.yml'
 ended = set()
 
 
@@ -154,12 +156,25 @@ def main_ranks():
     print('the killed job resumed to the same bits')
 
 
+def main_quick(iterations=3):
+    """Train the quick options' networks with their losses and rates: two processes, then one with their batch."""
+    content = yaml.safe_load(QUICK_OPTIONS.read_text(encoding='utf-8'))
+    del content['val'], content['datasets']['val']
+    content['train'].update(total_iter=iterations, check_ranks_every=1)
+    content['datasets']['train']['dataroot_gt'] = 'faces'
+    batch = content['datasets']['train']['batch_size_per_gpu']
+    assert wait(fork({**content, 'name': 'one'})) == 0
+    content['datasets']['train']['batch_size_per_gpu'] = batch // 2
+    assert [wait(child) for child in two_ranks({**content, 'name': 'two'})] == [0, 0]
+    one, two = (tiny_run.final_state(f'experiments/{name}', iterations) for name in ('one', 'two'))
+    weights = [name for name in one if '.pth' in name]
+    distant = [name for name in weights if not torch.allclose(one[name], two[name], rtol=1e-5, atol=1e-5)]
+    print(f'{len(weights)} tensors compared, differing by more than 1e-5: {distant}')
+
+
 if __name__ == '__main__':
     torch.set_num_threads(1)
     runner.load_plugins()
     import mmrbgan.runs  # noqa: F401
 
-    if sys.argv[1] == 'kills':
-        main_kills()
-    else:
-        main_ranks()
+    {'kills': main_kills, 'ranks': main_ranks, 'quick': main_quick}[sys.argv[1]]()

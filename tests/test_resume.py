@@ -79,6 +79,13 @@ def test_two_processes_agree_with_each_other_and_with_one_and_survive_a_kill(fol
     assert float(done.stdout.split('from one process: ')[1].split()[0]) < 1e-5
 
 
+def test_two_processes_train_the_quick_options_as_one_does(folder):
+    tiny_run.make_faces('faces', 24)
+    done = run_forked(folder, 'quick')
+    assert done.returncode == 0, done.stderr
+    assert 'tensors compared, differing by more than 1e-5: []' in done.stdout
+
+
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGUSR1])
 def test_a_machine_that_is_taken_away_leaves_a_complete_set(folder, monkeypatch, unbroken, number):
     with monkeypatch.context() as patch:
