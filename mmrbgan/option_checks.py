@@ -44,6 +44,7 @@ def check_options(options: Mapping[str, Any], is_train: bool) -> None:
         _check_train(options)
     if is_ours(options):
         _check_keys(options.get('val') or {}, _VAL, 'val')
+        _check_sizes(options)
         if not is_train and _needs_weights(options) and not options['path'].get('pretrain_network_g'):
             raise UsageError('path.pretrain_network_g: missing; a test needs the weights to test')
 
@@ -153,6 +154,21 @@ def _check_dataset(phase: str, options: Any, is_train: bool) -> None:
     for key in (key for key in options if key.startswith('dataroot')):
         if options[key] is not None and not Path(str(options[key])).expanduser().exists():
             raise UsageError(f'{where}.{key}: there is no {options[key]}; correct the path or fetch the data')
+
+
+def _check_sizes(options: Mapping[str, Any]) -> None:
+    """Refuse faces of another size than the network's, where both have one."""
+    network = options.get('network_g') or {}
+    parameters = inspect.signature(ARCH_REGISTRY.get(network['type'])).parameters if 'type' in network else {}
+    if 'out_size' not in parameters:
+        return
+    wanted = network.get('out_size', parameters['out_size'].default)
+    for phase, section in options['datasets'].items():
+        found = section.get('image_size')
+        if found is not None and found != wanted:
+            raise UsageError(
+                f'datasets.{phase}.image_size: {found}, but network_g.out_size is {wanted}; make them the same'
+            )
 
 
 def _check_train(options: Mapping[str, Any]) -> None:

@@ -108,7 +108,8 @@ def fill_defaults(options: Mapping[str, Any], is_train: bool) -> dict[str, Any]:
     if filled.get('manual_seed') is None:
         filled['manual_seed'] = random.SystemRandom().randint(1, 10000)
     if filled.get('val') is not None or not is_train:
-        filled['val'] = {'save_img': False, 'suffix': None, 'pbar': sys.stderr.isatty(), **(filled.get('val') or {})}
+        plain = {'val_freq': filled['logger']['save_checkpoint_freq'], 'save_img': False, 'suffix': None}
+        filled['val'] = {**plain, 'pbar': sys.stderr.isatty(), **(filled.get('val') or {})}
     return filled
 
 

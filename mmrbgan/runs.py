@@ -37,6 +37,8 @@ class Run:
         self.opt: dict[str, Any] = {}
         self.model: Any = None
         self._log: RunLog | None = None
+        self._draws_seed = False
+        self._inheriting: list[str] = []  # datasets that take the run's seed
 
     def close(self) -> None:
         """Close the log."""
@@ -47,6 +49,7 @@ class Run:
         """Read and check the options, start the processes, set the seeds."""
         given = run_options.load_yml(self.args.opt)
         created = run_options.apply_overrides(given, self.args.force_yml)
+        self._draws_seed = given.get('manual_seed') is None
         self.opt = run_options.fill_defaults(given, is_train)
         for place in created:
             if not option_checks.is_checked(self.opt, place):
@@ -105,6 +108,7 @@ class Run:
             added['scale'] = self.opt['scale']
         if 'seed' not in section and option_checks.has_option(section['type'], 'seed'):
             added['seed'] = self.opt['manual_seed']
+            self._inheriting.append(phase)
         roots = {key: _expanded(value) for key, value in section.items() if key.startswith('dataroot')}
         return {**section, **roots, **added}
 
@@ -155,6 +159,8 @@ class TrainRun(Run):
         opt['train'] = option_checks.train_defaults(opt)
         self.total = opt['train']['total_iter'] = int(opt['train']['total_iter'])
         state = checkpointing.find_state(opt)
+        if self._draws_seed and state is not None:
+            self._take_seed(state.get('options') or {})
         place = (state or {}).get('place') or {'samples': 0}
         self.start = {**place, 'iter': (state or {}).get('iter', 0), 'epoch': (state or {}).get('epoch', 0)}
         self._build_loaders()
@@ -163,6 +169,12 @@ class TrainRun(Run):
             folders.make_folders(opt['path'])
         processes.wait_for_all()
         return state
+
+    def _take_seed(self, stored: Mapping[str, Any]) -> None:
+        """Go on with the seed that the run drew when it began, since the option file names none."""
+        self.opt['manual_seed'] = stored.get('manual_seed', self.opt['manual_seed'])
+        for phase in self._inheriting:
+            self.opt['datasets'][phase]['seed'] = self.opt['manual_seed']
 
     def keep_options(self, opt_file: str, experiments_root: str) -> None:
         """Keep the options beside the checkpoints."""
@@ -220,8 +232,9 @@ class TrainRun(Run):
         val = self.opt.get('val')
         if val is None or iteration == 0 or iteration % val['val_freq']:
             return
-        if not self.model.training_state.is_validated(iteration):
-            for loader in self.val_loaders:
+        for loader in self.val_loaders:
+            name = loader.dataset.opt['name']  # type: ignore[attr-defined]
+            if not self.model.training_state.is_validated(iteration, name):
                 self.model.validation(loader, iteration, self.tb_logger, val['save_img'])
 
     def _build_loaders(self) -> None:

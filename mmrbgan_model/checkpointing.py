@@ -10,7 +10,7 @@ import json
 import logging
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,9 @@ class CheckpointFolder:
         self._manifest(iteration).unlink(missing_ok=True)
         files = [self._write(self.models / f'net_{label}_{iteration}.pth', held) for label, held in weights.items()]
         files.append(self._write(self.states / f'{iteration}.state', {**state, 'format': FORMAT}))
-        self._write_manifest(iteration, {'format': FORMAT, 'iter': iteration, 'files': dict(map(_describe, files))})
+        saved_at = files[-1].stat().st_mtime
+        told = {'format': FORMAT, 'iter': iteration, 'saved_at': saved_at, 'files': dict(map(_describe, files))}
+        self._write_manifest(iteration, told)
 
     def publish(self, iteration: int) -> None:
         """Copy the weights of a set to ``net_*_latest.pth``, as BasicSR leaves them at the end of a run."""
@@ -60,16 +62,16 @@ class CheckpointFolder:
         """Say whether the set of ``iteration`` has its manifest."""
         return self._manifest(iteration).is_file()
 
-    def note_results(self, iteration: int, results: Mapping[str, Any]) -> None:
-        """Add the metrics of a validation, which follows the save, to the set's manifest."""
+    def note_results(self, iteration: int, results: Mapping[str, Any], validated: Iterable[str]) -> None:
+        """Add the best metrics after a validation, which follows the save, and the names of the sets it had."""
         if self.is_complete(iteration):
-            manifest = json.loads(self._manifest(iteration).read_text(encoding='utf-8'))
-            self._write_manifest(iteration, {**manifest, 'results': results})
+            told = {**self._read_manifest(iteration), 'results': results, 'validated': sorted(validated)}
+            self._write_manifest(iteration, told)
 
     def prune(self, best: set[int]) -> None:
         """Delete the sets that are neither among the last ``keep`` nor in ``best``; manifests go first."""
-        complete = sorted(int(path.stem) for path in self.states.glob('*.json') if path.stem.isdigit())
-        for iteration in complete[: -self.keep] if self.keep else ():
+        complete = [int(path.stem) for path in self.states.glob('*.json') if path.stem.isdigit()]
+        for iteration in self._by_age(complete)[: -self.keep] if self.keep else ():
             if iteration not in best:
                 self._manifest(iteration).unlink(missing_ok=True)
                 for path in [self.states / f'{iteration}.state', *self._weights(iteration)]:
@@ -80,7 +82,7 @@ class CheckpointFolder:
         for folder in (self.models, self.states):
             remove_partial_files(folder)
         found = {int(path.stem): path for path in self.states.glob('*.state') if re.fullmatch(r'\d+', path.stem)}
-        for iteration in sorted(found, reverse=True):
+        for iteration in reversed(self._by_age(found)):
             fault = self.fault(iteration)
             if fault is None:
                 return found[iteration]
@@ -101,7 +103,7 @@ class CheckpointFolder:
 
     def _manifest_fault(self, iteration: int) -> str | None:
         try:
-            files = json.loads(self._manifest(iteration).read_text(encoding='utf-8'))['files']
+            files = self._read_manifest(iteration)['files']
         except (ValueError, KeyError, TypeError):
             return f'{self._manifest(iteration)} is not readable'
         for name, told in files.items():
@@ -114,10 +116,27 @@ class CheckpointFolder:
                 return f'{path} was changed or damaged after it was written'
         return None
 
-    def results(self, iteration: int) -> dict[str, Any] | None:
+    def results(self, iteration: int) -> tuple[dict[str, Any] | None, set[str]]:
         """Return what ``note_results`` added to a set, if anything."""
-        path = self._manifest(iteration)
-        return json.loads(path.read_text(encoding='utf-8')).get('results') if path.is_file() else None
+        manifest = self._read_manifest(iteration) if self.is_complete(iteration) else {}
+        return manifest.get('results'), set(manifest.get('validated', manifest.get('results') or ()))
+
+    def _by_age(self, iterations: Iterable[int]) -> list[int]:
+        """Order sets, oldest first, by when they were saved: a run that went back writes lower numbers later.
+
+        A set that does not tell, such as BasicSR's, is as old as its file, but no older than one of a lower number.
+        """
+        ages, latest = {}, 0.0
+        for iteration in sorted(iterations):
+            try:
+                ages[iteration] = float(self._read_manifest(iteration)['saved_at'])
+            except (OSError, ValueError, KeyError, TypeError):
+                state = self.states / f'{iteration}.state'
+                latest = ages[iteration] = max(latest, state.stat().st_mtime if state.is_file() else 0.0)
+        return sorted(ages, key=lambda iteration: (ages[iteration], iteration))
+
+    def _read_manifest(self, iteration: int) -> dict[str, Any]:
+        return json.loads(self._manifest(iteration).read_text(encoding='utf-8'))
 
     def _manifest(self, iteration: int) -> Path:
         return self.states / f'{iteration}.json'

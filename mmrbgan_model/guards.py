@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mmrbgan_arch.errors import UsageError
 
+from . import ranks
 from .run_files import write_run_file
 
 
@@ -41,7 +42,8 @@ def stop_run(names: Iterable[str], iteration: int, files: list[str], batch: Mapp
     Raises:
         UsageError: always; it names the terms, the iteration, the files of the batch and where the batch lies.
     """
-    path = folder / f'bad_batch_{iteration}.pt'
+    rank, size = ranks.rank_and_size()
+    path = folder / (f'bad_batch_{iteration}.pt' if size == 1 else f'bad_batch_{iteration}_rank{rank}.pt')
     folder.mkdir(parents=True, exist_ok=True)
     write_run_file(path, functools.partial(torch.save, {'iteration': iteration, 'files': files, **batch}))
     raise UsageError(

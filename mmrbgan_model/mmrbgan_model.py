@@ -25,7 +25,7 @@ from .network_weights import fit_state, pick_state, read_weights
 from .options import TrainOptions
 from .perceptual import build_vgg_features
 from .training_state import TrainingState
-from .validation import Validator, validate, write_picture
+from .validation import Validator, picture_name, validate, write_picture
 
 basicsr_bridge.connect()
 
@@ -57,6 +57,7 @@ class MMRBGANModel(BaseModel):
         self.log_dict: Mapping[str, float] = OrderedDict()
         if self.is_train:
             self.settings = read_options(TrainOptions, opt['train'], 'train')
+        self._new_validator()  # a metric that does not work is told now, not after hours
         self.net_g = self._add_network('net_g', opt['network_g'])
         if self.is_train:
             self._init_training()
@@ -173,8 +174,7 @@ class MMRBGANModel(BaseModel):
         for name, parameters in generator.parameter_groups().items():
             for parameter in parameters:
                 parameter.requires_grad_(rates[name] > 0)
-            if rates[name] > 0:
-                groups.append({'params': parameters, 'lr': rates[name], 'name': name})
+            groups.append({'params': parameters, 'lr': rates[name], 'name': name})
         self.optimizer_g = self._add_optimizer(groups, settings.optim_g.betas)
         if self.net_d is not None:
             self.optimizer_d = self._add_optimizer(
@@ -347,12 +347,12 @@ class MMRBGANModel(BaseModel):
 
     def validation(self, dataloader: Any, current_iter: Any, tb_logger: Any, save_img: bool = False) -> None:
         """Restore and score a loader's faces; ``current_iter`` is the run's name in a test, as BasicSR has it."""
-        name, options = dataloader.dataset.opt['name'], self.opt.get('val') or {}
-        validator = Validator(options.get('metrics') or {}, options.get('sheet_faces', 8))
+        name, validator = dataloader.dataset.opt['name'], self._new_validator()
         folder = Path(self.opt['path']['visualization'])
 
-        def save(stem: str, picture: np.ndarray) -> None:
-            write_picture(self._picture_path(folder, name, stem, current_iter), picture)
+        def save(path: str, picture: np.ndarray) -> None:
+            face = picture_name(path, dataloader.dataset.opt)
+            write_picture(self._picture_path(folder, name, face, current_iter), picture)
 
         restore = self.restorer.eval()
         with rng_state.preserved():  # what is drawn for a validation must not change the training after it
@@ -366,11 +366,23 @@ class MMRBGANModel(BaseModel):
             _LOGGER.info('Sheet (input | restored | ground truth): %s', path)
         self._log_validation(outcome, name, current_iter, tb_logger)
 
-    def _picture_path(self, folder: Path, dataset: str, stem: str, current_iter: Any) -> Path:
+    def _new_validator(self) -> Validator:
+        options = self.opt.get('val') or {}
+        return Validator(options.get('metrics') or {}, options.get('sheet_faces', 8))
+
+    def _picture_path(self, folder: Path, dataset: str, face: str, current_iter: Any) -> Path:
         if self.is_train:
-            return folder / stem / f'{stem}_{current_iter}.png'
+            return folder / face / f'{Path(face).name}_{current_iter}.png'
         suffix = (self.opt.get('val') or {}).get('suffix')
-        return folder / dataset / f'{stem}_{suffix or self.opt["name"]}.png'
+        return folder / dataset / f'{face}_{suffix or self.opt["name"]}.png'
+
+    def _initialize_best_metric_results(self, dataset_name: str) -> None:
+        """Add a record for each metric that has none: BasicSR's way knows none that came with a resume."""
+        best = self.__dict__.setdefault('best_metric_results', {}).setdefault(dataset_name, {})
+        for metric, options in ((self.opt.get('val') or {}).get('metrics') or {}).items():
+            better = options.get('better', 'higher')
+            worst = float('-inf') if better == 'higher' else float('inf')
+            best.setdefault(metric, {'better': better, 'val': worst, 'iter': -1})
 
     def _log_validation(self, outcome: Any, name: str, current_iter: Any, tb_logger: Any) -> None:
         self.metric_results = dict(outcome.restored)
@@ -381,7 +393,7 @@ class MMRBGANModel(BaseModel):
             self._update_best_metric_result(name, metric, value, current_iter)
             best = self.best_metric_results[name][metric]
             _LOGGER.info('Best %s on %s: %.4f at iteration %s', metric, name, best['val'], best['iter'])
-        self.training_state.note_validation(current_iter)
+        self.training_state.note_validation(current_iter, name)
         if tb_logger:
             for kind, values in (('', outcome.restored), ('_input', outcome.inputs)):
                 for metric, value in values.items():

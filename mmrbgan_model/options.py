@@ -53,6 +53,12 @@ class R1Term(Term):
     interval: int = 16
     """Iterations between two penalties; each counts ``interval`` times."""
 
+    def __post_init__(self) -> None:
+        """Refuse an interval that never comes."""
+        super().__post_init__()
+        if self.interval < 1:
+            raise ValueError(f'interval must be at least 1; found {self.interval}')
+
 
 @dataclass(frozen=True)
 class GeneratorOptimizer:
@@ -64,6 +70,12 @@ class GeneratorOptimizer:
     lr_noise: float = 2e-3
     betas: tuple[float, float] = (0.0, 0.99)
 
+    def __post_init__(self) -> None:
+        """Refuse rates with which nothing would be learned, or unlearned."""
+        rates = self.lr_codec, self.lr_prior, self.lr_noise
+        if min(rates) < 0 or not any(rates):
+            raise ValueError(f'lr_codec, lr_prior, lr_noise must be at least 0 and one above it; found {rates}')
+
 
 @dataclass(frozen=True)
 class DiscriminatorOptimizer:
@@ -72,6 +84,11 @@ class DiscriminatorOptimizer:
     lr: float
     type: Literal['Adam'] = 'Adam'
     betas: tuple[float, float] = (0.0, 0.99)
+
+    def __post_init__(self) -> None:
+        """Refuse a rate that would unlearn."""
+        if self.lr < 0:
+            raise ValueError(f'lr must be at least 0; found {self.lr}')
 
 
 @dataclass(frozen=True)
@@ -147,9 +164,17 @@ class TrainOptions:
             self.perceptual_opt,
             self.identity_opt,
             self.gan_opt,
+            self.component_opt,
         )
-        if not any(terms) and self.component_opt is None:
+        if not any(terms):
             raise ValueError('no loss term is on; give at least pixel_opt: {loss_weight: 8}')
+        self._refuse_a_gap([term for term in terms if term is not None])
+
+    def _refuse_a_gap(self, terms: list[Term]) -> None:
+        """Refuse iterations in which the generator learns nothing: one begins with the run or after a stop."""
+        for iteration in (1, *(term.stop + 1 for term in terms if term.stop is not None)):
+            if iteration <= self.total_iter and not any(term.active(iteration) for term in terms):
+                raise ValueError(f'no loss term of the generator is on in iteration {iteration}; change start or stop')
 
     def rate_factor(self, iteration: int) -> float:
         """The factor on every base rate in ``iteration`` (counted from 1): warm-up times schedule."""

@@ -26,7 +26,8 @@ class TrainingState:
         paths = model.opt['path']
         self._model = model
         self._folder = CheckpointFolder(Path(paths['models']), Path(paths['training_states']), keep)
-        self._saved = self._validated = -1
+        self._saved = -1
+        self._validated: tuple[int, set[str]] = (-1, set())
 
     def save(self, epoch: int, iteration: int) -> None:
         """Write the set of ``iteration`` unless that is done; every rank calls it, the first one writes."""
@@ -43,11 +44,12 @@ class TrainingState:
         if ranks.rank_and_size()[0] == 0:
             self._folder.publish(iteration)
 
-    def note_validation(self, iteration: int) -> None:
-        """Keep the metrics of a validation with the set that was saved before it."""
+    def note_validation(self, iteration: int, name: str) -> None:
+        """Keep the metrics of the validation of the dataset ``name`` with the set that was saved before it."""
+        names = self._validated[1] if self._validated[0] == iteration else set()
+        self._validated = iteration, names | {name}
         if ranks.rank_and_size()[0] == 0 and self._saved == iteration:
-            self._folder.note_results(iteration, self._best())
-        self._validated = iteration
+            self._folder.note_results(iteration, self._best(), self._validated[1])
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Put networks, optimizers, scaler, generators and best metrics back.
@@ -61,14 +63,14 @@ class TrainingState:
         self._load_optimizers(state['optimizers'])
         if state.get('scaler'):
             model.scaler.load_state_dict(state['scaler'])
-        results = source.results(iteration)
+        results, validated = source.results(iteration)
         model.best_metric_results = results or state.get('best_metrics') or {}
         self._restore_generators(state)
-        self._saved, self._validated = iteration, iteration if results is not None else -1
+        self._saved, self._validated = iteration, (iteration, validated)
 
-    def is_validated(self, iteration: int) -> bool:
-        """Say whether the results of a validation at ``iteration`` are known."""
-        return self._validated == iteration
+    def is_validated(self, iteration: int, name: str) -> bool:
+        """Say whether the results of the dataset ``name`` at ``iteration`` are known."""
+        return self._validated[0] == iteration and name in self._validated[1]
 
     def _capture(self, epoch: int, iteration: int) -> dict[str, Any]:
         model = self._model

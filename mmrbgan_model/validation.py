@@ -7,6 +7,7 @@ that a log line tells whether restoring helped. Metrics over the whole set, such
 import functools
 import logging
 import math
+import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -21,7 +22,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
-from mmrbgan_arch.errors import UsageError
+from mmrbgan_arch import basicsr_bridge
+from mmrbgan_arch.errors import UsageError, nearest_key
+from mmrbgan_data.dataset_options import resolve_root
 from mmrbgan_data.sheets import contact_sheet
 
 from . import ranks
@@ -100,6 +103,8 @@ class Validator:
 
     def __init__(self, metrics: Mapping[str, Mapping[str, Any]], sheet_faces: int) -> None:
         """Args: metrics: the yml's ``val.metrics``; sheet_faces: how many faces the sheet shows."""
+        for name, options in metrics.items():
+            check_metric(options, f'val.metrics.{name}')
         of_sets = {name: options for name, options in metrics.items() if options['type'] in SET_METRICS}
         self.set_metrics = {name: make_set_metric(name, options) for name, options in of_sets.items()}
         self.metrics = {name: options for name, options in metrics.items() if name not in of_sets}
@@ -149,6 +154,24 @@ class Validator:
             for place, (key, value) in enumerate(compute(name, metric).items()):
                 (details if place else known)[key if place else name] = value
         return Outcome(known, before, self.faces, self.averages.infinite, sheet, details)
+
+
+def check_metric(options: Any, where: str) -> None:
+    """Check an entry of ``val.metrics``.
+
+    Raises:
+        UsageError: it has no type, or one that nobody registered.
+    """
+    if not isinstance(options, Mapping) or not isinstance(options.get('type'), str):
+        raise UsageError(f'{where}: expected keys and values with a type, such as {{type: calculate_psnr}}')
+    if options['type'] in SET_METRICS:
+        return
+    basicsr_bridge.connect()
+    from basicsr.metrics import METRIC_REGISTRY
+
+    if options['type'] not in METRIC_REGISTRY:
+        known = {*SET_METRICS, *METRIC_REGISTRY.keys()}
+        raise UsageError(f'{where}.type: {nearest_key(options["type"], known)}'.replace('unknown key', 'unknown name'))
 
 
 def make_set_metric(name: str, options: Mapping[str, Any]) -> SetMetric:
@@ -201,7 +224,7 @@ def validate(
         restore: (b, 3, s, s) in [-1, 1] -> the same.
         loader: batches with ``lq``, ``lq_path`` and, where known, ``gt``.
         validator: collects scores and rows of the sheet.
-        save: called with (file stem, RGB uint8 picture) for every restored face; None saves none.
+        save: called with (``lq_path``, RGB uint8 picture) for every restored face; None saves none.
         name: of the dataset, for the progress bar.
 
     Raises:
@@ -216,7 +239,7 @@ def validate(
                 picture = to_picture(restored[i])
                 validator.add(to_picture(batch['lq'][i]), picture, gt)
                 if save is not None:
-                    save(Path(path).stem, picture)
+                    save(path, picture)
     validator.share()
     if not validator.faces:
         raise UsageError(f'{name}: no face to validate on; check the dataset in the option file')
@@ -230,6 +253,20 @@ def own_share(loader: Any) -> Any:
         return loader
     faces = Subset(loader.dataset, range(rank, len(loader.dataset), size))
     return DataLoader(faces, batch_size=loader.batch_size, num_workers=loader.num_workers)
+
+
+def picture_name(path: str, section: Mapping[str, Any]) -> str:
+    """Return the name under which a restored face is saved: its path below the dataset's root, without suffix.
+
+    Args:
+        path: the sample's ``lq_path``.
+        section: the dataset's section of the yml. A path below none of its roots is cut to the file's stem.
+    """
+    file = Path(os.path.normpath(path))
+    named = [section[key] for key in ('dataroot_lq', 'dataroot_gt') if section.get(key)]
+    roots = [os.path.normpath(resolve_root(root).expanduser()) for root in named]
+    inside = next((file.relative_to(root) for root in roots if file.is_relative_to(root)), Path(file.name))
+    return str(inside.parent / inside.stem)
 
 
 def write_picture(path: Path, picture: np.ndarray) -> None:

@@ -105,9 +105,28 @@ def test_leavings_of_killed_processes_are_swept(folder):
 
 
 def test_results_of_a_validation_join_the_set(folder):
-    folder.note_results(15, {'val': {'psnr': {'val': 30.0, 'iter': 15}}})
-    assert folder.results(15)['val']['psnr']['iter'] == 15
+    folder.note_results(15, {'val': {'psnr': {'val': 30.0, 'iter': 15}}}, {'val'})
+    best, validated = folder.results(15)
+    assert best['val']['psnr']['iter'] == 15 and validated == {'val'}
+    assert folder.results(10) == (None, set())
     assert folder.newest() == folder.states / '15.state'
+
+
+def test_a_run_that_went_back_keeps_and_resumes_what_it_saved_since(folder):
+    write_set(folder, 7)
+    folder.prune(best=set())
+    assert sorted(path.name for path in folder.states.glob('*.json')) == ['15.json', '7.json']
+    assert folder.newest() == folder.states / '7.state'
+
+
+def test_sets_of_basicsr_are_ordered_by_iteration_and_older_than_ours(folder):
+    for iteration in (100, 20, 9):  # written in any order, as copying does
+        (folder.states / f'{iteration}.state').write_bytes((folder.states / '15.state').read_bytes())
+    for path in (*folder.states.glob('*.json'), folder.states / '15.state', folder.states / '10.state'):
+        path.unlink()
+    assert folder._by_age([9, 100, 20]) == [9, 20, 100]
+    write_set(folder, 30)
+    assert folder._by_age([9, 100, 20, 30]) == [9, 20, 100, 30]
 
 
 def test_the_latest_weights_are_a_copy(folder):

@@ -1,9 +1,13 @@
 """Set metrics inside validation: fed face by face, put together over ranks, logged beside the averages."""
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
+from mmrbgan_arch import basicsr_bridge
 from mmrbgan_arch.errors import UsageError
 from mmrbgan_model import metrics, ranks, validation
 from mmrbgan_model.metrics.pictures import to_unit
@@ -62,6 +66,44 @@ def test_a_set_that_cannot_be_scored_warns_and_goes_on(validator, caplog):
     validator.add(picture(9), picture(0), None)
     assert validator.outcome().restored == {}
     assert 'over a set' in caplog.text
+
+
+@pytest.mark.parametrize(
+    ('path', 'section', 'expected'),
+    [
+        ('set/a.b.png', {'dataroot_gt': 'set'}, 'a.b'),
+        ('set/holiday/0.png', {'dataroot_gt': './set/'}, 'holiday/0'),
+        ('set/lq/holiday/0.png', {'dataroot_lq': 'set/lq', 'dataroot_gt': 'set'}, 'holiday/0'),
+        ('/data/set.lmdb/holiday/0.png', {'dataroot_lq': '/data/set.lmdb', 'dataroot_gt': None}, 'holiday/0'),
+        ('set.lmdb/../../0.png', {'dataroot_lq': 'set.lmdb'}, '0'),
+        ('elsewhere/holiday/0.png', {}, '0'),
+    ],
+)
+def test_a_picture_is_named_by_its_path_below_the_root(path, section, expected):
+    assert validation.picture_name(path, section) == expected
+
+
+def test_a_home_folder_is_a_root(monkeypatch):
+    monkeypatch.setenv('HOME', '/home/me')
+    assert validation.picture_name('/home/me/set/holiday/0.png', {'dataroot_gt': '~/set'}) == 'holiday/0'
+
+
+@pytest.mark.skipif(not basicsr_bridge.is_available(), reason='basicsr is not installed')
+@pytest.mark.parametrize(
+    ('is_train', 'val', 'face', 'expected'),
+    [
+        (True, {}, '0', 'seen/0/0_5.png'),
+        (True, {}, 'holiday/0', 'seen/holiday/0/0_5.png'),
+        (False, {}, '0', 'seen/set/0_run.png'),
+        (False, {'suffix': 'x'}, 'holiday/0', 'seen/set/holiday/0_x.png'),
+    ],
+)
+def test_where_pictures_lie(is_train, val, face, expected):
+    import mmrbgan.plugin  # noqa: F401
+    from mmrbgan_model.mmrbgan_model import MMRBGANModel
+
+    model = SimpleNamespace(is_train=is_train, opt={'name': 'run', 'val': val})
+    assert MMRBGANModel._picture_path(model, Path('seen'), 'set', face, 5) == Path(expected)
 
 
 def test_pictures_become_tensors_in_the_unit_range():

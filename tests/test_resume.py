@@ -170,6 +170,72 @@ def test_a_set_without_its_manifest_is_skipped_or_refused(folder, capfd):
     assert 'iteration 4 is skipped: it has no manifest' in log and 'iter: 2.' in log
 
 
+def test_a_resumed_run_goes_on_with_the_seed_that_it_drew(folder):
+    content = tiny_run.options(manual_seed=None, train={'total_iter': 4})
+    assert tiny_run.start(content) == 0
+    assert tiny_run.start({**content, 'name': 'other'}) == 0
+    content['train']['total_iter'] = 6
+    assert tiny_run.start(content, '--auto_resume') == 0
+    seeds = {}
+    for name, iteration in (('tiny', 4), ('tiny', 6), ('other', 4)):
+        path = folder / f'experiments/{name}/training_states/{iteration}.state'
+        opt = torch.load(path, weights_only=True)['options']
+        seeds[name, iteration] = {opt['manual_seed'], *(section['seed'] for section in opt['datasets'].values())}
+    assert seeds['tiny', 4] == seeds['tiny', 6] and len(seeds['tiny', 4]) == 1
+    assert seeds['other', 4] != seeds['tiny', 4]
+
+
+def test_going_back_leaves_what_came_later(folder):
+    content = tiny_run.options()
+    assert tiny_run.start(content) == 0
+    content.update(path={'resume_state': 'experiments/tiny/training_states/4.state'})
+    content['train'].update(total_iter=6, keep_checkpoints=2)
+    assert tiny_run.start(content) == 0
+    del content['path']
+    content['train']['total_iter'] = 7
+    assert tiny_run.start(content, '--auto_resume') == 0
+    assert 'Resuming training from epoch: 1, iter: 6' in newest_log(folder)
+
+
+def test_a_validation_set_that_was_missed_is_made_up(folder, monkeypatch):
+    content = tiny_run.options()
+    content['datasets']['val_2'] = {**content['datasets']['val'], 'name': 'second'}
+    content['val']['metrics']['ssim'] = {'type': 'calculate_ssim', 'crop_border': 0}
+    with monkeypatch.context() as patch:
+        from mmrbgan_model.mmrbgan_model import MMRBGANModel
+
+        validation = MMRBGANModel.validation
+
+        def only_first(self, loader, *arguments):
+            if loader.dataset.opt['name'] == 'second':
+                raise KeyboardInterrupt
+            validation(self, loader, *arguments)
+
+        patch.setattr(MMRBGANModel, 'validation', only_first)
+        assert tiny_run.start(content) != 0
+    assert tiny_run.start(content, '--auto_resume') == 0
+    assert newest_log(folder).count('Validation second') == 2 and newest_log(folder).count('Validation val:') == 1
+
+
+def test_a_metric_may_come_with_a_resume(folder):
+    content = tiny_run.options(train={'total_iter': 4})
+    assert tiny_run.start(content) == 0
+    content['train']['total_iter'] = 8
+    content['val']['metrics']['ssim'] = {'type': 'calculate_ssim', 'crop_border': 0}
+    assert tiny_run.start(content, '--auto_resume') == 0
+    assert 'Best ssim on val' in newest_log(folder)
+
+
+def test_a_part_of_the_generator_may_be_fixed_at_a_resume(folder):
+    content = tiny_run.options(train={'total_iter': 4})
+    assert tiny_run.start(content) == 0
+    content['train'].update(total_iter=6, optim_g={'lr_prior': 0, 'lr_noise': 0})
+    assert tiny_run.start(content, '--auto_resume') == 0
+    first, second = (torch.load(f'experiments/tiny/models/net_g_{i}.pth', weights_only=True)['params'] for i in (4, 6))
+    moved = {name.partition('.')[0] for name in first if not torch.equal(first[name], second[name])}
+    assert moved and 'prior' not in moved
+
+
 def test_rates_changed_in_the_options_hold_after_a_resume(folder):
     assert tiny_run.start(tiny_run.options(train={'total_iter': 2})) == 0
     changed = tiny_run.options(train={'optim_d': {'lr': 1e-7}})

@@ -40,6 +40,25 @@ BAD = {
     'a folder': (('datasets', 'train', 'dataroot_gt'), 'nowhere', 'nowhere'),
     'weights': (('path',), {'pretrain_network_g': 'none.pth'}, 'there is no file none.pth'),
     'a size': (('network_g', 'out_size'), 100, 'out_size'),
+    'another size': (
+        ('datasets', 'val', 'image_size'),
+        128,
+        'datasets.val.image_size: 128, but network_g.out_size is 64',
+    ),
+    'a metric': (('val', 'metrics', 'psnr', 'type'), 'calculate_pnsr', "did you mean 'calculate_psnr'?"),
+    'no metric': (
+        ('val', 'metrics', 'psnr'),
+        {'crop_border': 0},
+        'val.metrics.psnr: expected keys and values with a type',
+    ),
+    'no penalty': (('train', 'r1_opt', 'interval'), 0, 'train.r1_opt: interval must be at least 1'),
+    'no rate': (('train', 'optim_g'), {'lr_codec': 0, 'lr_prior': 0, 'lr_noise': 0}, 'one above it'),
+    'a rate below 0': (('train', 'optim_d'), {'lr': -1}, 'train.optim_d: lr must be at least 0'),
+    'a gap': (
+        ('train',),
+        {'total_iter': 4, 'pixel_opt': {'loss_weight': 8, 'stop': 2}, 'pyramid_opt': {'loss_weight': 1, 'start': 4}},
+        'no loss term of the generator is on in iteration 3',
+    ),
 }
 
 
