@@ -18,7 +18,18 @@ from mmrbgan_model.metrics.pictures import file_hash, pick_device, to_unit
 
 from . import timing
 from .evaluation_metrics import ImageMetric, MetricTable, columns_of
-from .evaluation_record import PoseBin, Record, Summary, summarise, versions, write_record
+from .evaluation_record import (
+    PoseBin,
+    Record,
+    Summary,
+    check_writable,
+    file_name,
+    free_path,
+    summarise,
+    versions,
+    write_record,
+    writing,
+)
 from .evaluation_set import EvaluationSet, Pictures
 from .metric_columns import column
 from .poses import PoseFinder, find_poses, pose_masks
@@ -32,15 +43,26 @@ def run(args: argparse.Namespace) -> int:
     if args.restored is None and args.time is None:
         raise UsageError('name a folder of restored faces, or --time; `mmrbgan evaluate --help` lists all flags')
     if args.restored is not None:
-        record = evaluate(args)
-        path = Path(args.out) if args.out else OUT_FOLDER / f'{record.method}.json'
-        write_record(path, record)
-        _say(*_lines(record), f'Record: {path}')
+        _evaluate_and_write(args)
     if args.time is not None:
         timings = timing.time_networks(args.time, args.device, args.precision, args.repeats)
-        timing.write_timings(OUT_FOLDER / 'timing.json', timings)
-        _say(*map(str, timings), f'Record: {OUT_FOLDER / "timing.json"}')
+        _say(*map(str, timings))
+        path = OUT_FOLDER / 'timing.json'
+        with writing(path, 'start from another folder'):
+            timing.write_timings(path, timings)
+        _say(f'Record: {path}')
     return 0
+
+
+def _evaluate_and_write(args: argparse.Namespace) -> None:
+    """Score a folder; the numbers are on the terminal before anything is written."""
+    wanted = Path(args.out) if args.out else OUT_FOLDER / file_name(_method(args))
+    check_writable(wanted)
+    record = evaluate(args)
+    _say(*_lines(record))
+    path = free_path(wanted, record)
+    write_record(path, record)
+    _say(f'Record: {path}' if path == wanted else f'Record: {path}; {wanted}, of another set, is kept')
 
 
 def evaluate(args: argparse.Namespace) -> Record:
@@ -61,7 +83,7 @@ def evaluate(args: argparse.Namespace) -> Record:
         write_statistics(args.save_stats, fid.sums['restored'].gaussian(), fid.network_hash)
     columns = columns_of(metrics)
     return Record(
-        method=args.name or Path(args.restored).resolve().name,
+        method=_method(args),
         table=args.table or ('synthetic' if args.gt else 'real'),
         count=len(rows),
         folders={kind: str(source.root.resolve()) for kind, source in faces.sources.items()},
@@ -77,6 +99,10 @@ def evaluate(args: argparse.Namespace) -> Record:
         device=str(pick_device(args.device)),
         versions=versions(),
     )
+
+
+def _method(args: argparse.Namespace) -> str:
+    return args.name or Path(args.restored).resolve().name
 
 
 def _named_files(entries: list[str]) -> dict[str, str]:

@@ -1,10 +1,13 @@
 """What an evaluation found, and what is needed to check it: set hashes, N, backbones, weights, versions; as JSON."""
 
+import contextlib
 import dataclasses
 import importlib.metadata
 import json
 import math
-from collections.abc import Mapping, Sequence
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from mmrbgan_arch.errors import UsageError
 
 FORMAT = 'mmrbgan-evaluation-1'
 RESAMPLES = 1000
+NAME_ANOTHER = 'name another file with --out'
 PACKAGES = ('mmrbgan', 'basicsr', 'torch', 'torchvision', 'numpy', 'scipy', 'scikit-image', 'opencv-python', 'dlib-bin')
 
 
@@ -107,11 +111,56 @@ def versions() -> dict[str, str]:
     return found
 
 
+def file_name(method: str) -> str:
+    """Return the default name of a method's record; signs that a file name cannot hold become codes such as %2F."""
+    return re.sub(r'[/\\:*?"<>|\x00-\x1f]', lambda sign: f'%{ord(sign[0]):02X}', method) + '.json'
+
+
+def check_writable(path: Path) -> None:
+    """Say before the work whether a record can go to ``path``; nothing is made.
+
+    Raises:
+        UsageError: it is a folder, or cannot be written.
+    """
+    if os.path.isdir(path):
+        raise UsageError(f'{path}: is a folder; {NAME_ANOTHER}')
+    place = next(one for one in (path, *path.absolute().parents) if os.path.exists(one))
+    if not os.access(place, os.W_OK) or not (place is path or os.path.isdir(place)):
+        raise UsageError(f'{path}: cannot be written because of {place}; {NAME_ANOTHER}')
+
+
+def free_path(wanted: Path, record: Record) -> Path:
+    """Return ``wanted``, or where a record of another set is there, the name beside it that ends in the set's hash."""
+    if not os.path.isfile(wanted) or _set_of(wanted) in (None, record.set_hash):
+        return wanted
+    return wanted.with_name(f'{wanted.stem}-{record.set_hash[:8]}{wanted.suffix}')
+
+
+def _set_of(path: Path) -> str | None:
+    with contextlib.suppress(UsageError):
+        return read_record(path).set_hash
+    return None
+
+
+@contextlib.contextmanager
+def writing(path: Path, way_out: str) -> Iterator[None]:
+    """Turn the system's refusal to write ``path`` into a UsageError."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f'{path}: cannot be written ({error.strerror or error}); {way_out}') from error
+
+
 def write_record(path: Path, record: Record) -> None:
-    """Write the record as JSON, making folders."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write the record as JSON, making folders.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
     content = {'format': FORMAT, **dataclasses.asdict(record)}
-    path.write_text(json.dumps(_plain(content), indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
+    with writing(path, NAME_ANOTHER):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(_plain(content), indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
 
 
 def read_record(path: Path) -> Record:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mmrbgan_arch.errors import UsageError
 
-from .evaluation_record import FORMAT, Record, read_record
+from .evaluation_record import FORMAT, Record, read_record, writing
 from .report_content import build_tables
 from .report_page import build_page
 from .report_plots import plot_methods, plot_poses
@@ -17,15 +17,18 @@ from .report_tables import Table, to_data, to_latex, to_markdown
 from .timing import FORMAT as TIMING_FORMAT
 from .timing import Timing, read_timings
 
+NAME_ANOTHER = 'name another folder with -o'
+
 
 def run(args: argparse.Namespace) -> int:
     """Write report.html, .md, .tex and .json."""
     records, timings = read_runs(args.runs)
+    folder = Path(args.output)
+    with writing(folder, NAME_ANOTHER):
+        folder.mkdir(parents=True, exist_ok=True)
     tables = build_tables(records, timings, quoted=not args.no_quoted)
     groups = _sets(records)
     sheets = [sheet for group in groups for sheet in make_sheets(group, _ranked(group, args.rank))]
-    folder = Path(args.output)
-    folder.mkdir(parents=True, exist_ok=True)
     _write(folder, args.title, tables, sheets, _plots(groups))
     sys.stdout.write(
         f'{len(tables)} tables of {len(records)} records and {len(timings)} timings: {folder}/report.html\n'
@@ -99,4 +102,5 @@ def _write(folder: Path, title: str, tables: list[Table], sheets: list[Sheet], p
         + '\n',
     }
     for name, text in forms.items():
-        (folder / name).write_text(text, encoding='utf-8')
+        with writing(folder / name, NAME_ANOTHER):
+            (folder / name).write_text(text, encoding='utf-8')

@@ -105,6 +105,58 @@ def test_a_metric_asked_for_without_ground_truth_is_an_error(folders, capsys):
     assert 'ground truth' in capsys.readouterr().err
 
 
+def test_one_method_on_two_sets_keeps_both_records(folders, capsys):
+    for gt in ('gt', 'out', 'gt', 'out'):  # the second time each replaces its own
+        assert evaluate('out', '--gt', gt, '--name', 'mine', *CHEAP) == 0
+    beside, plain = sorted(Path('evaluations').iterdir())
+    assert plain.name == 'mine.json' and beside.name == f'mine-{read_record(beside).set_hash[:8]}.json'
+    assert capsys.readouterr().out.endswith(f'Record: {beside}; {plain}, of another set, is kept\n')
+    assert cli.main(['report', 'evaluations']) == 0
+
+
+def test_a_record_of_another_set_at_out_is_kept(folders):
+    assert evaluate('out', '--gt', 'gt', '--out', 'one.json', *CHEAP) == 0
+    before = Path('one.json').read_bytes()
+    assert evaluate('out', '--gt', 'out', '--out', 'one.json', *CHEAP) == 0
+    assert Path('one.json').read_bytes() == before and len(list(folders.glob('one-*.json'))) == 1
+
+
+def test_a_record_of_the_same_set_at_out_is_replaced(folders):
+    for name in ('first', 'second'):
+        assert evaluate('out', '--gt', 'gt', '--name', name, '--out', 'one.json', *CHEAP) == 0
+    assert read_record(Path('one.json')).method == 'second' and len(list(folders.glob('one*.json'))) == 1
+
+
+def test_a_name_with_a_slash_is_a_file_that_report_finds(folders):
+    assert evaluate('out', '--gt', 'gt', '--name', 'mine/v1.5', *CHEAP) == 0
+    assert read_record(folders / 'evaluations' / 'mine%2Fv1.5.json').method == 'mine/v1.5'
+    assert cli.main(['report', 'evaluations']) == 0
+    assert '| mine/v1.5 |' in Path('report/report.md').read_text()
+
+
+@pytest.mark.parametrize(('out', 'reason'), [('gt', 'is a folder'), ('gt/face0.png/x/one.json', 'cannot be written')])
+def test_an_out_that_cannot_be_written_is_told_before_the_work(folders, capsys, out, reason):
+    assert evaluate('out', '--gt', 'gt', '--out', out, *CHEAP) == 2
+    printed = capsys.readouterr()
+    assert printed.out == '' and printed.err.startswith(f'error: {out}: {reason}') and '--out' in printed.err
+
+
+def test_an_out_that_fails_in_the_end_leaves_the_numbers_on_the_terminal(folders, capsys):
+    assert evaluate('out', '--gt', 'gt', '--out', 'x' * 300, *CHEAP) == 2  # longer than file systems allow
+    printed = capsys.readouterr()
+    assert 'PSNR' in printed.out and 'Record' not in printed.out
+    assert printed.err.startswith('error: xxx') and len(printed.err.splitlines()) == 1
+
+
+def test_timings_that_cannot_be_written_are_on_the_terminal(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path('fast.yml').write_text('network_g: {type: MMRBGANClassical, method: input}\n')
+    Path('evaluations').write_text('no folder')
+    assert evaluate('--time', 'fast.yml', '--repeats', '1', '--device', 'cpu') == 2
+    printed = capsys.readouterr()
+    assert 'fast: ' in printed.out and printed.err.startswith('error: evaluations/timing.json: cannot be written')
+
+
 def test_nothing_to_do_is_an_error(capsys):
     assert evaluate() == 2
     assert '--time' in capsys.readouterr().err

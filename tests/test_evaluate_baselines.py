@@ -7,11 +7,14 @@ import pytest
 import tiny_run
 import torch
 
+from mmrbgan import cli
+from mmrbgan.evaluation_record import read_record
 from mmrbgan_arch import basicsr_bridge
 from mmrbgan_arch.classical_arch import MMRBGANClassical
 from mmrbgan_arch.errors import UsageError
 from mmrbgan_arch.spandrel_arch import SpandrelNet
 
+needs_basicsr = pytest.mark.skipif(not basicsr_bridge.is_available(), reason='basicsr is not installed')
 METHODS = ['input', 'bicubic', 'unsharp', 'nonlocal_means']
 
 
@@ -133,10 +136,8 @@ def test_codeformer_is_loaded_and_run_as_a_face_restorer(noise, tmp_path):
     assert restored.shape == noise[:1].shape and restored.isfinite().all()
 
 
-@pytest.mark.skipif(not basicsr_bridge.is_available(), reason='basicsr is not installed')
-def test_basicsr_test_runs_a_baseline_without_pretrained_weights(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    tiny_run.make_faces('faces', 3)
+def run_bicubic() -> int:
+    """`basicsr test` over the folder ``faces``, pictures saved."""
     data = {'name': 'tiny', 'type': 'MMRBGANTestDataset', 'dataroot_gt': 'faces', 'image_size': tiny_run.SIZE}
     content = {
         'name': 'bicubic',
@@ -147,5 +148,28 @@ def test_basicsr_test_runs_a_baseline_without_pretrained_weights(tmp_path, monke
         'path': {},
         'val': {'save_img': True, 'metrics': {'psnr': {'type': 'calculate_psnr', 'crop_border': 0}}},
     }
-    assert tiny_run.start(content, command='test') == 0
+    return tiny_run.start(content, command='test')
+
+
+@needs_basicsr
+def test_basicsr_test_runs_a_baseline_without_pretrained_weights(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tiny_run.make_faces('faces', 3)
+    assert run_bicubic() == 0
     assert len(list(tmp_path.glob('results/bicubic/visualization/tiny/*.png'))) >= 3
+
+
+@needs_basicsr
+def test_faces_of_one_name_in_two_folders_are_kept_apart_and_scored(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = ['holiday/0', 'holiday/1', 'work/0', 'work/1']
+    for folder in ('holiday', 'work'):
+        tiny_run.make_faces(f'faces/{folder}', 2)
+    assert run_bicubic() == 0
+    results = tmp_path / 'results/bicubic/visualization/tiny'
+    assert sorted(path.relative_to(results).as_posix() for path in results.rglob('*_bicubic.png')) == [
+        f'{name}_bicubic.png' for name in names
+    ]
+    assert cli.main(['evaluate', str(results), '--gt', 'faces', '--metrics', 'psnr', '--out', 'record.json']) == 0
+    record = read_record(tmp_path / 'record.json')
+    assert [face['name'] for face in record.faces] == names and not record.excluded

@@ -115,6 +115,19 @@ def test_a_folder_without_records_is_an_error(tmp_path, capsys):
     assert 'no record' in capsys.readouterr().err
 
 
+@pytest.mark.parametrize('output', ['runs/better.json', 'runs/better.json/report'])
+def test_an_output_that_is_no_folder_is_an_error(runs, capsys, output):
+    assert cli.main(['report', 'runs', '-o', output]) == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith(f'error: {output}: cannot be written') and '-o' in printed
+
+
+def test_a_form_that_cannot_be_written_is_an_error(runs, capsys):
+    Path('own/report.md').mkdir(parents=True)
+    assert cli.main(['report', 'runs', '-o', 'own']) == 2
+    assert capsys.readouterr().err.startswith('error: own/report.md: cannot be written')
+
+
 def test_awkward_names_survive_every_form():
     table = Table('k', 'a_b & c', 'note', [Row('100% <b>_x', {'psnr': Cell(float('inf'))}, 'about')])
     assert r'100\% <b>\_x & inf' in to_latex(table)
