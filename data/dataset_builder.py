@@ -51,9 +51,9 @@ class DatasetBuilder:
         """Do what is not done yet, write every file, and return the entries in the photographs' order."""
         self.output.mkdir(parents=True, exist_ok=True)
         journal = Journal(self.output, {**dataclasses.asdict(self.settings), 'lmdb': self.use_lmdb})
+        self._remove_gone(photographs, journal)
         self._crop_all(photographs, journal)
         entries = [journal.entries[photograph.name] for photograph in photographs]
-        self._remove_forgotten(journal, entries)
         for split in SPLITS:
             self._write_split(split, [face for entry in entries if entry.split == split for face in entry.kept])
         shutil.rmtree(self.output / '.crops', ignore_errors=True)
@@ -68,18 +68,30 @@ class DatasetBuilder:
         path = self.output / (f'{split}.lmdb' if self.use_lmdb else split)
         return ImageSource(path) if (path / COMPONENTS_FILE).is_file() else None
 
+    def _remove_gone(self, photographs: list[Photograph], journal: Journal) -> None:
+        """Remove the crops of photographs that are gone, then their entries."""
+        gone = journal.entries.keys() - {photograph.name for photograph in photographs}
+        for photo in gone:
+            self._forget(journal.entries[photo], journal)
+        if gone:
+            journal.drop(gone)
+
     def _crop_all(self, photographs: list[Photograph], journal: Journal) -> None:
         from tqdm import tqdm
 
-        todo = [photo for photo in photographs if not journal.is_done(photo.name, _stamp(photo))]
-        known = [face for entry in journal.entries.values() for face in entry.kept]
+        done = [journal.entries[photo.name] for photo in photographs if journal.is_done(photo.name, _stamp(photo))]
+        done = _void_lone_duplicates(done, journal)
+        names = {entry.photo for entry in done}
+        todo = [photo for photo in photographs if photo.name not in names]
+        known = [face for entry in done for face in entry.kept]
         duplicates = Duplicates(known)
         bar = tqdm(
             self._results(todo), 'photographs', len(photographs), initial=len(photographs) - len(todo), unit='photo'
         )
         kept = len(known)
         for photograph, results in bar:
-            self._forget(journal.entries.get(photograph.name), duplicates)
+            if photograph.name in journal.entries:
+                self._forget(journal.entries[photograph.name], journal)
             entry = self._store(photograph, results, duplicates)
             journal.add(entry)
             kept += len(entry.kept)
@@ -133,24 +145,17 @@ class DatasetBuilder:
                 kept.append(face)
         return Entry(photograph.name, _stamp(photograph), photograph.split, tuple(kept), tuple(skipped))
 
-    def _forget(self, entry: Entry | None, duplicates: 'Duplicates') -> None:
-        """Remove the crops of a photograph that has changed since."""
-        for face in entry.kept if entry else ():
-            (self.folder(entry.split) / face.file).unlink(missing_ok=True)  # type: ignore[union-attr]
-            duplicates.remove(face)
-
-    def _remove_forgotten(self, journal: Journal, entries: list[Entry]) -> None:
-        """Remove the crops of photographs that are gone."""
-        current = {entry.photo for entry in entries}
-        for entry in journal.entries.values():
-            if entry.photo not in current:
-                for face in entry.kept:
-                    (self.folder(entry.split) / face.file).unlink(missing_ok=True)
+    def _forget(self, entry: Entry, journal: Journal) -> None:
+        """Remove the crops of a photograph that is gone or has changed."""
+        journal.void(entry)  # first: a stopped run must not leave it done without its crops
+        for face in entry.kept:
+            (self.folder(entry.split) / face.file).unlink(missing_ok=True)
 
     def _write_split(self, split: str, faces: list[KeptFace]) -> None:
         """Write the annotations of ``split`` and, if asked for, its LMDB."""
         folder, target = self.folder(split), self.output / f'{split}.lmdb'
         if not faces:
+            self._remove_split(folder, target)
             return
         folder.mkdir(parents=True, exist_ok=True)
         circles = {face.file: circles_of(face.landmarks, self.settings.size) for face in faces}
@@ -163,6 +168,13 @@ class DatasetBuilder:
             if _has_exactly(target, names) and not any((folder / name).is_file() for name in names):
                 return
             write_lmdb(target, *_encoded(folder, target, names), extra)
+
+    def _remove_split(self, folder: Path, target: Path) -> None:
+        """Remove what an earlier run wrote about a split that has no face any more."""
+        for name in (COMPONENTS_FILE, LANDMARKS_FILE):
+            (folder / name).unlink(missing_ok=True)
+        if self.use_lmdb:
+            shutil.rmtree(target, ignore_errors=True)
 
 
 class Duplicates:
@@ -184,13 +196,6 @@ class Duplicates:
             self._prints = np.concatenate([self._prints, np.empty_like(self._prints)])
         self._prints[len(self._files)] = face.fingerprint
         self._files.append(face.file)
-
-    def remove(self, face: KeptFace) -> None:
-        """Forget ``face``."""
-        if face.file in self._files:
-            row = self._files.index(face.file)
-            self._files.pop(row)
-            self._prints[row : len(self._files)] = self._prints[row + 1 : len(self._files) + 1]
 
     def find(self, fingerprint: np.ndarray) -> str | None:
         """Return the file of a face that is the same but for compression and scale, if there is one."""
@@ -218,6 +223,18 @@ def _crop_alone(photograph: Photograph, settings: CropSettings) -> list[Crop | S
 def _keep_to_one_thread() -> None:
     """In a new worker, before torch is imported: the processes are the threads."""
     os.environ['OMP_NUM_THREADS'] = '1'
+
+
+def _void_lone_duplicates(done: list[Entry], journal: Journal) -> list[Entry]:
+    """Void entries with a duplicate of a face that is not known any more, and return the others."""
+    known = {face.file for entry in done for face in entry.kept}
+    sound = []
+    for entry in done:
+        if known.issuperset(detail.removeprefix('of ') for reason, detail in entry.skipped if reason == 'duplicate'):
+            sound.append(entry)
+        else:
+            journal.void(entry)
+    return sound
 
 
 def _stamp(photograph: Photograph) -> tuple[int, int]:

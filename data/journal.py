@@ -2,14 +2,17 @@
 
 import dataclasses
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mmrbgan_arch.atomic_files import write_atomically
 from mmrbgan_arch.errors import UsageError
 
 FILE = 'progress.jsonl'
+VOID = (-1, -1)  # the stamp of no file
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -64,7 +67,8 @@ class Journal:
         for line in lines[1:]:
             entry = _from_json(json.loads(line))
             self.entries[entry.photo] = entry
-        self.path.write_bytes(b''.join(lines) or _line(settings))
+        self._settings = settings
+        self._write(lines or [_line(settings)])
 
     def is_done(self, photo: str, stamp: tuple[int, int]) -> bool:
         """Say whether this photograph, as it is now, is done."""
@@ -75,6 +79,18 @@ class Journal:
         self.entries[entry.photo] = entry
         with self.path.open('ab') as file:
             file.write(_line(_to_json(entry)))
+
+    def void(self, entry: Entry) -> None:
+        """Note that a photograph is to be done again; what the entry says of its crops stays known."""
+        self.add(dataclasses.replace(entry, stamp=VOID))
+
+    def drop(self, photos: Collection[str]) -> None:
+        """Forget photographs, on disk before returning."""
+        self.entries = {photo: entry for photo, entry in self.entries.items() if photo not in photos}
+        self._write([_line(self._settings), *(_line(_to_json(entry)) for entry in self.entries.values())])
+
+    def _write(self, lines: list[bytes]) -> None:
+        write_atomically(self.path, lambda file: file.writelines(lines))
 
     @staticmethod
     def _check(found: dict[str, Any], settings: dict[str, Any], folder: Path) -> None:

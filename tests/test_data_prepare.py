@@ -3,6 +3,7 @@
 import json
 import logging
 import shutil
+from unittest.mock import Mock
 
 import cv2
 import numpy as np
@@ -16,6 +17,7 @@ from mmrbgan_data.components import read_components, read_landmarks, write_landm
 from mmrbgan_data.degradation_dataset import MMRBGANDegradationDataset
 from mmrbgan_data.face_drawing import draw_face
 from mmrbgan_data.images import ImageSource, read_image, write_image
+from mmrbgan_data.journal import Journal
 from mmrbgan_data.photographs import find_photographs, read_ffhq, split_of, unique_stems
 
 SIZE = 256
@@ -146,6 +148,94 @@ def test_new_and_vanished_photographs_join_and_leave(photos, drawn):
     for split in ('train', 'val'):
         source = ImageSource(out / f'{split}.lmdb')
         assert all(source.read(index).shape == (SIZE, SIZE, 3) for index in range(len(source)))
+
+
+def rename(photos, old, new):
+    """Move a photograph, whose time stays, and tell landmarks.csv."""
+    (photos / new).parent.mkdir(exist_ok=True)
+    (photos / old).rename(photos / new)
+    landmarks = read_landmarks(photos.parent / 'landmarks.csv')
+    write_landmarks(photos.parent / 'landmarks.csv', {**landmarks, new: landmarks[old]})
+
+
+def annotated(out, lmdb):
+    """Names of the crops that can be read and have boxes."""
+    names = []
+    for path in out.glob('*.lmdb/components.json' if lmdb else '*/components.json'):
+        source, table = ImageSource(path.parent), read_components(path)
+        assert len(table) == len(source) and all(source.read(index).any() for index in range(len(source)))
+        names += [name for name in source.names if name in table]
+    return sorted(names)
+
+
+LMDB_OR_NOT = pytest.mark.parametrize('more', [(), ('--lmdb',)], ids=['folders', 'lmdb'])
+
+
+@LMDB_OR_NOT
+@pytest.mark.parametrize('new', ['moved/a.png', 'a.bmp'])
+def test_moved_photograph_is_no_duplicate_of_itself(photos, new, more):
+    before = annotated(prepare(photos, *more), more)
+    rename(photos, 'a.png', new)
+    out = prepare(photos, *more)
+    assert annotated(out, more) == sorted({*before} - {'a_0.png'} | {new.rsplit('.')[0] + '_0.png'})
+    assert report(out)['skipped_files'] == []
+
+
+@LMDB_OR_NOT
+def test_photograph_that_left_and_returned_is_back(photos, more):
+    before = annotated(prepare(photos, *more), more)
+    (photos / 'a.png').rename(photos.parent / 'a.png')
+    assert 'a_0.png' not in annotated(prepare(photos, *more), more)
+    (photos.parent / 'a.png').rename(photos / 'a.png')
+    assert annotated(prepare(photos, *more), more) == before
+
+
+@LMDB_OR_NOT
+def test_photograph_that_returns_after_a_stop_is_back(photos, monkeypatch, more):
+    before = annotated(prepare(photos, *more), more)
+    (photos / 'a.png').rename(photos.parent / 'a.png')
+    with monkeypatch.context() as patch:  # its crop is removed, its entry is not
+        patch.setattr(Journal, 'drop', Mock(side_effect=KeyboardInterrupt))
+        prepare(photos, *more, status=130)
+    (photos.parent / 'a.png').rename(photos / 'a.png')
+    assert annotated(prepare(photos, *more), more) == before
+
+
+def test_stopped_run_goes_on_after_a_move(photos, monkeypatch):
+    before = annotated(prepare(photos), ())
+    rename(photos, 'a.png', 'moved/a.png')
+    with monkeypatch.context() as patch:
+        patch.setattr(dataset_builder, 'crop_photograph', Mock(side_effect=KeyboardInterrupt))
+        prepare(photos, status=130)
+    assert annotated(prepare(photos), ()) == sorted([*before[1:], 'moved/a_0.png'])
+
+
+def test_duplicate_takes_the_place_of_one_that_is_gone(photos):
+    shutil.copy(photos / 'a.png', photos / 'twin.png')
+    landmarks = read_landmarks(photos.parent / 'landmarks.csv')
+    write_landmarks(photos.parent / 'landmarks.csv', {**landmarks, 'twin.png': landmarks['a.png']})
+    before = annotated(prepare(photos), ())
+    (photos / 'a.png').unlink()
+    assert annotated(prepare(photos), ()) == sorted([*before[1:], 'twin_0.png'])
+
+
+def test_duplicate_takes_the_place_of_one_that_has_changed(photos):
+    shutil.copy(photos / 'a.png', photos / 'twin.png')
+    landmarks = read_landmarks(photos.parent / 'landmarks.csv')
+    write_landmarks(photos.parent / 'landmarks.csv', {**landmarks, 'twin.png': landmarks['a.png']})
+    before = annotated(prepare(photos), ())
+    write_image(photos / 'a.png', draw_face(np.random.default_rng(99), SIZE)[0])
+    assert annotated(prepare(photos), ()) == sorted([*before, 'twin_0.png'])
+
+
+@LMDB_OR_NOT
+def test_split_whose_last_photograph_is_gone_is_gone(photos, more):
+    before = annotated(prepare(photos, '--val-share', '1e-9', *more), more)
+    name = next(photo.name for photo in find_photographs(photos, None, 1e-9) if photo.split == 'val')
+    (photos / name).unlink()
+    out = prepare(photos, '--val-share', '1e-9', *more)
+    assert report(out)['faces'] == {'train': len(before) - 1, 'val': 0}
+    assert not (out / ('val.lmdb' if more else 'val/components.json')).exists()
 
 
 def test_other_settings_are_refused(photos, capsys):
