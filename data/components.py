@@ -10,6 +10,7 @@ pixel ``i`` covers ``[i, i + 1)``, so that scaling is a product and the flip is 
 import csv
 import dataclasses
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -115,12 +116,13 @@ class ComponentTable:
     """Centres and half-widths of every file's components, looked up by file name.
 
     Args:
-        circles: name -> (k, 3) array in pixels of the file's own size, NaN where a component is absent.
+        circles: name -> (k, 3) array in pixels, NaN where a component is absent.
         path: where they came from, for error lines.
+        size: width of the images whose pixels are meant; None: each file's own.
     """
 
-    def __init__(self, circles: Mapping[str, np.ndarray], path: Path) -> None:
-        self.path = path
+    def __init__(self, circles: Mapping[str, np.ndarray], path: Path, size: float | None = None) -> None:
+        self.path, self.size = path, size
         self._row = {name: row for row, name in enumerate(circles)}
         shape = (len(circles), len(COMPONENTS), 3)
         # One array for all: 70,000 small ones would cost ten times the memory.
@@ -134,14 +136,14 @@ class ComponentTable:
         return name in self._row
 
     def boxes(self, name: str, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return boxes (k, 4) and mask (k,) for the file ``name``, in its own pixels; none known: zeros and False.
+        """Return boxes (k, 4) and mask (k,) of the file ``name``, ``width`` pixels wide; none known: zeros and False.
 
         Raises:
             UsageError: a component lies outside the image.
         """
         if name not in self._row:
             return np.zeros((len(COMPONENTS), 4), np.float32), np.zeros(len(COMPONENTS), bool)
-        circles = self._circles[self._row[name]]
+        circles = self._circles[self._row[name]] * np.float32(width / (self.size or width))
         outside = (circles[:, :2] < 0) | (circles[:, :2] > (width, height))
         if outside.any():
             component = NAMES[int(outside.any(1).argmax())]
@@ -162,7 +164,7 @@ def read_components(path: Path, image_size: float | None = None) -> ComponentTab
 
     Args:
         path: the file.
-        image_size: side in pixels of the images a landmarks.csv belongs to (a components.json knows its own);
+        image_size: side in pixels of the images a landmarks.csv belongs to (a components.json names its own);
             the least half-width of a box depends on it. Default: ``REFERENCE_SIZE``.
 
     Raises:
@@ -171,11 +173,12 @@ def read_components(path: Path, image_size: float | None = None) -> ComponentTab
     if not path.is_file():
         raise UsageError(f'component_path: no file {str(path)!r}; `mmrbgan prepare` makes one')
     try:
-        circles = _read_json(path) if path.suffix == '.json' else _read_csv(path, image_size or REFERENCE_SIZE)
+        if path.suffix == '.json':
+            return _read_json(path)
+        return ComponentTable(_read_csv(path, image_size or REFERENCE_SIZE), path)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         detail = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UsageError(f'{path}: not a components.json or landmarks.csv ({detail}); see docs/data.md') from error
-    return ComponentTable(circles, path)
 
 
 def read_landmarks(path: Path) -> dict[str, np.ndarray]:
@@ -239,11 +242,16 @@ def _row_to_json(row: np.ndarray) -> list[float] | None:
     return [round(float(value), 2) for value in row] if np.isfinite(row).all() else None
 
 
-def _read_json(path: Path) -> dict[str, np.ndarray]:
+def _read_json(path: Path) -> ComponentTable:
     nothing = np.full(3, np.nan, np.float32)
     with path.open(encoding='utf-8') as file:
-        files = json.load(file)['files']
-    return {name: _stack([entry.get(part) for part in NAMES], nothing) for name, entry in files.items()}
+        content = json.load(file)
+    size, files = content.get('size'), content['files']
+    is_number = isinstance(size, int | float) and not isinstance(size, bool)
+    if size is not None and not (is_number and 0 < size < math.inf):
+        raise ValueError(f'size: {json.dumps(size)} is not a positive number of pixels')
+    circles = {name: _stack([entry.get(part) for part in NAMES], nothing) for name, entry in files.items()}
+    return ComponentTable(circles, path, size)
 
 
 def _stack(rows: Sequence[Sequence[float] | None], nothing: np.ndarray) -> np.ndarray:

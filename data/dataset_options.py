@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from .degradation import DegradationOptions
 from .faces import QUICK_FACES, quick_faces
@@ -27,7 +27,7 @@ class DatasetOptions:
         use_shuffle: as above.
         num_worker_per_gpu: as above.
         batch_size_per_gpu: as above.
-        dataset_enlarge_ratio: as above.
+        dataset_enlarge_ratio: as above; 1 or more.
         prefetch_mode: as above.
         num_prefetch_queue: as above.
         pin_memory: as above.
@@ -49,7 +49,7 @@ class DatasetOptions:
     num_worker_per_gpu: int = 0
     batch_size_per_gpu: int = 1
     dataset_enlarge_ratio: float = 1
-    prefetch_mode: str | None = None
+    prefetch_mode: Literal['cpu', 'cuda'] | None = None
     num_prefetch_queue: int = 1
     pin_memory: bool = True
     persistent_workers: bool = False
@@ -60,6 +60,11 @@ class DatasetOptions:
             raise ValueError(f'image_size: {self.image_size} is not a size in pixels')
         if self.max_bad_images < 0:
             raise ValueError(f'max_bad_images: {self.max_bad_images} is below 0')
+        if not self.dataset_enlarge_ratio >= 1:
+            raise ValueError(
+                f'dataset_enlarge_ratio: {self.dataset_enlarge_ratio} is below 1 and would leave the same files '
+                'out of every epoch; set it to 1 or more'
+            )
 
 
 def resolve_root(dataroot: str) -> Path:

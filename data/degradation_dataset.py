@@ -81,11 +81,11 @@ class MMRBGANDegradationDataset(Dataset):
         self.components = self._read_components()
         share = options.pose_balance
         self._poses = balance_poses(share, self.gt.names, self.gt.root, where) if share else None
-        self._bad = BadImages(options.max_bad_images)
         self.lq, self._partners = None, np.empty(0, int)
         if options.dataroot_lq is not None:
             self.lq = ImageSource(resolve_root(options.dataroot_lq), f'{where}.dataroot_lq')
             self._partners = _partners(self.gt, self.lq, options.paired_ratio, where)
+        self._bad = BadImages(options.max_bad_images, len(self.gt) + (len(self.lq) if self.lq else 0))
 
     def __len__(self) -> int:
         return len(self.gt)
@@ -104,8 +104,8 @@ class MMRBGANDegradationDataset(Dataset):
         for index in range(first, first + len(self)):
             try:
                 return self._sample(index % len(self), np.random.default_rng([self.options.seed, epoch, position]))
-            except UnreadableImageError as error:
-                self._bad.report(str(error).split(': ')[0], error)
+            except UnreadableImageError:
+                continue
         raise UsageError(f'{self.gt.root}: none of its {len(self)} images can be read')
 
     def _first_choice(self, epoch: int, position: int) -> int:
@@ -135,7 +135,7 @@ class MMRBGANDegradationDataset(Dataset):
 
     def _load(self, index: int, flip: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return gt uint8 (s, s, 3), boxes (k, 4) and mask (k,), all scaled and, if asked, mirrored."""
-        image, side = read_square(self.gt, index, self.options.image_size)
+        image, side = self._read(self.gt, index)
         boxes, mask = _no_components()
         if self.components is not None:
             boxes, mask = self.components.boxes(self.gt.names[index], side, side)
@@ -146,8 +146,16 @@ class MMRBGANDegradationDataset(Dataset):
 
     def _load_partner(self, index: int, flip: bool) -> tuple[np.ndarray, str]:
         assert self.lq is not None
-        image, _ = read_square(self.lq, index, self.options.image_size)
+        image, _ = self._read(self.lq, index)
         return cv2.flip(image, 1) if flip else image, self.lq.path(index)
+
+    def _read(self, source: ImageSource, index: int) -> tuple[np.ndarray, int]:
+        """Return an image (s, s, 3) and its side before; one that is unreadable is reported on the way."""
+        try:
+            return read_square(source, index, self.options.image_size)
+        except UnreadableImageError as error:
+            self._bad.report(index + (len(self.gt) if source is self.lq else 0), error)
+            raise
 
     def _read_components(self) -> ComponentTable | None:
         """Read the boxes' file, named or found beside the images; none: training goes on without components."""

@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
@@ -29,7 +30,8 @@ class ResumableSampler(Sampler[Any]):
     def __init__(self, dataset: Dataset, num_replicas: int = 1, rank: int = 0, ratio: float = 1, seed: int = 0) -> None:
         self.dataset = dataset
         self.num_replicas, self.rank, self.seed, self.epoch = num_replicas, rank, seed, 0
-        self.num_samples = math.ceil(len(dataset) * ratio / num_replicas)  # type: ignore[arg-type]
+        self._length = math.ceil(len(dataset) * ratio)  # type: ignore[arg-type]
+        self.num_samples = math.ceil(self._length / num_replicas)
         self._skipped: tuple[int, int] = (-1, 0)
 
     def set_epoch(self, epoch: int) -> None:
@@ -51,7 +53,11 @@ class ResumableSampler(Sampler[Any]):
             yield (epoch, position) if takes_keys else position % len(self.dataset)  # type: ignore[arg-type]
 
     def _order(self, epoch: int) -> list[int]:
-        """Return this rank's positions of the whole epoch; every rank gets the same number."""
+        """Return this rank's positions of the whole epoch; every rank gets the same number.
+
+        What all ranks take together is the same for any number of them, but for repeats of the first at the end.
+        """
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
-        order = torch.randperm(self.num_samples * self.num_replicas, generator=generator)
-        return order[self.rank :: self.num_replicas].tolist()
+        order = torch.randperm(self._length, generator=generator).numpy()
+        padded = np.resize(order, self.num_samples * self.num_replicas)
+        return padded[self.rank :: self.num_replicas].tolist()

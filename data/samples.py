@@ -19,26 +19,30 @@ _LOGGER = logging.getLogger('basicsr')
 class BadImages:
     """The images of one dataset that could not be used: each is reported once, too many end the run.
 
+    A loader's workers share what is known, forked or spawned, and so do the workers of later epochs.
+
     Args:
         limit: so many are tolerated.
+        images: how many there are.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, images: int) -> None:
         self.limit = limit
-        self.reasons: dict[str, str] = {}
+        self.failed = torch.zeros(images, dtype=torch.bool).share_memory_()
 
-    def report(self, name: str, error: UnreadableImageError) -> None:
-        """Log ``error`` the first time ``name`` fails.
+    def report(self, index: int, error: UnreadableImageError) -> None:
+        """Log ``error`` the first time image ``index`` fails.
 
         Raises:
             UsageError: more images failed than ``limit``.
         """
-        if name in self.reasons:
+        if self.failed[index]:
             return
-        self.reasons[name] = str(error)
-        if len(self.reasons) > self.limit:
+        self.failed[index] = True
+        count = int(self.failed.sum())
+        if count > self.limit:
             raise UsageError(
-                f'{error}; with it {len(self.reasons)} images failed, more than max_bad_images: {self.limit}; '
+                f'{error}; with it {count} images failed, more than max_bad_images: {self.limit}; '
                 'mend or remove them, or raise max_bad_images'
             )
         _LOGGER.warning('skipped image %s', error)

@@ -88,9 +88,10 @@ class MMRBGANTestDataset(Dataset):
 
     def _readable_items(self, where: str) -> list[dict[str, int]]:
         """Return kind -> index for each sample, the first ``max_images`` readable ones."""
-        bad = BadImages(self.options.max_bad_images)
+        all_items = self._all_items(where)
+        bad = BadImages(self.options.max_bad_images, len(all_items))
         items: list[dict[str, int]] = []
-        for item in self._all_items(where):
+        for number, item in enumerate(all_items):
             if len(items) == self.options.max_images:
                 break
             try:
@@ -98,7 +99,7 @@ class MMRBGANTestDataset(Dataset):
                     _check(self.sources[kind], index)
                 items.append(item)
             except UnreadableImageError as error:
-                bad.report(str(error), error)
+                bad.report(number, error)
         if not items:
             raise UsageError(f'{where}: no readable square image in {next(iter(self.sources.values())).root}')
         return items

@@ -116,12 +116,36 @@ def test_absent_component_survives_the_file(tmp_path):
 
 def test_box_outside_the_image_names_file_and_component(tmp_path):
     circles = {'x.png': np.array([[50, 50, 9], [450, 50, 9], [50, 80, 9]], np.float32)}
-    c.write_components(tmp_path / 'components.json', circles, 512)
+    c.write_components(tmp_path / 'components.json', circles, 100)
     with pytest.raises(UsageError, match=r"components.json: the right_eye of 'x.png' lies outside its 100x100 image"):
         c.read_components(tmp_path / 'components.json').boxes('x.png', 100, 100)
 
 
-@pytest.mark.parametrize('text', ['{', '[]', '{"files": {"a": 1}}', '{"files": {"a": {"left_eye": [1]}}}'])
+def test_circles_are_scaled_to_the_image(tmp_path):
+    c.write_components(tmp_path / 'components.json', {'x.png': c.circles_from_landmarks(points_68(0), 512)}, 512)
+    table = c.read_components(tmp_path / 'components.json')
+    stored, doubled = (table.boxes('x.png', side, side)[0] for side in (512, 1024))
+    np.testing.assert_allclose(doubled, 2 * stored)
+
+
+def test_circles_without_a_size_are_in_each_images_own_pixels(tmp_path):
+    text = '{"files": {"x.png": {"left_eye": [100, 100, 20], "right_eye": null, "mouth": null}}}'
+    (tmp_path / 'components.json').write_text(text)
+    boxes, _ = c.read_components(tmp_path / 'components.json').boxes('x.png', 512, 512)
+    np.testing.assert_allclose(boxes[0], [72, 72, 128, 128])
+
+
+@pytest.mark.parametrize('size', ['0', '-512', 'NaN', 'true', '"512"', '[512]'])
+def test_size_that_is_none_is_one_line(tmp_path, size):
+    (tmp_path / 'components.json').write_text(f'{{"size": {size}, "files": {{}}}}')
+    with pytest.raises(UsageError, match=r'components.json: .*size: .* is not a positive number') as error:
+        c.read_components(tmp_path / 'components.json')
+    assert '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    'text', ['{', '[]', '{"size": 9, "files": {"a": 1}}', '{"size": 9, "files": {"a": {"left_eye": [1]}}}']
+)
 def test_damaged_json_is_one_line(tmp_path, text):
     (tmp_path / 'components.json').write_text(text)
     with pytest.raises(UsageError, match='components.json: not a') as error:

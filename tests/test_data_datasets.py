@@ -108,6 +108,13 @@ def test_stored_boxes_never_change(faces):
     assert torch.equal(dataset[0, 0]['component_boxes'], first)
 
 
+def test_boxes_fit_images_twice_as_wide_as_their_file_says(faces):
+    boxes = training(faces, use_hflip=False)[0]['component_boxes']
+    for number in range(5):
+        write_image(faces / f'{number}.png', picture(number, 2 * SIZE))
+    torch.testing.assert_close(training(faces, use_hflip=False)[0]['component_boxes'], boxes)
+
+
 def test_boxes_are_scaled_with_the_image(faces):
     boxes = training(faces, use_hflip=False)[0]['component_boxes']
     halved = training(faces, use_hflip=False, image_size=SIZE // 2)[0]
@@ -148,6 +155,7 @@ def test_options_are_read_and_not_consumed(faces):
         ({'dataroot_lq': 'gone'}, 'datasets.train.dataroot_lq: no folder'),
         ({'image_size': 0}, 'image_size'),
         ({'paired_ratio': 2}, 'paired_ratio'),
+        ({'dataset_enlarge_ratio': 0.5}, 'dataset_enlarge_ratio: 0.5 is below 1'),
         ({'dataroot_gt': None}, 'dataroot_gt'),
     ],
 )
@@ -171,6 +179,29 @@ def test_too_many_bad_images_end_the_run(faces):
         (faces / f'{number}.png').write_text('no image')
     with pytest.raises(UsageError, match='more than max_bad_images: 1'):
         training(faces, max_bad_images=1)[1]
+
+
+def taken(dataset, workers, method):
+    loader = DataLoader(dataset, batch_size=None, num_workers=workers, multiprocessing_context=method)
+    return [Path(sample['gt_path']).stem for sample in loader]
+
+
+def test_bad_images_of_all_workers_count(faces):
+    for number in (1, 4):  # one for each of two workers
+        (faces / f'{number}.png').write_text('no image')
+    with pytest.raises(UsageError, match='2 images failed, more than max_bad_images: 1'):
+        taken(training(faces, max_bad_images=1), 2, 'fork')
+
+
+@pytest.mark.parametrize('method', ['fork', 'spawn'])
+def test_bad_images_are_known_in_later_epochs(faces, caplog, method):
+    (faces / '1.png').write_text('no image')
+    dataset = training(faces, max_bad_images=1)
+    assert taken(dataset, 1, method) == ['0', '2', '2', '3', '4']
+    assert dataset[1]['gt_path'] == str(faces / '2.png') and not caplog.records  # the worker has told
+    (faces / '4.png').write_text('no image')
+    with pytest.raises(UsageError, match='2 images failed'):
+        dataset[4]
 
 
 def test_image_that_is_not_square_is_bad(faces):
