@@ -58,9 +58,11 @@ def _evaluate_and_write(args: argparse.Namespace) -> None:
     """Score a folder; the numbers are on the terminal before anything is written."""
     wanted = Path(args.out) if args.out else OUT_FOLDER / file_name(_method(args))
     check_writable(wanted)
+    if args.save_stats:
+        check_writable(Path(args.save_stats), 'name another file with --save-stats')
     record = evaluate(args)
     _say(*_lines(record))
-    path = free_path(wanted, record)
+    path = wanted if args.out else free_path(wanted, record)
     write_record(path, record)
     _say(f'Record: {path}' if path == wanted else f'Record: {path}; {wanted}, of another set, is kept')
 

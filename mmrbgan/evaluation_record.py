@@ -116,17 +116,17 @@ def file_name(method: str) -> str:
     return re.sub(r'[/\\:*?"<>|\x00-\x1f]', lambda sign: f'%{ord(sign[0]):02X}', method) + '.json'
 
 
-def check_writable(path: Path) -> None:
-    """Say before the work whether a record can go to ``path``; nothing is made.
+def check_writable(path: Path, way_out: str = NAME_ANOTHER) -> None:
+    """Say before the work whether a file can go to ``path``; nothing is made.
 
     Raises:
         UsageError: it is a folder, or cannot be written.
     """
     if os.path.isdir(path):
-        raise UsageError(f'{path}: is a folder; {NAME_ANOTHER}')
+        raise UsageError(f'{path}: is a folder; {way_out}')
     place = next(one for one in (path, *path.absolute().parents) if os.path.exists(one))
     if not os.access(place, os.W_OK) or not (place is path or os.path.isdir(place)):
-        raise UsageError(f'{path}: cannot be written because of {place}; {NAME_ANOTHER}')
+        raise UsageError(f'{path}: cannot be written because of {place}; {way_out}')
 
 
 def free_path(wanted: Path, record: Record) -> Path:

@@ -114,17 +114,16 @@ def test_one_method_on_two_sets_keeps_both_records(folders, capsys):
     assert cli.main(['report', 'evaluations']) == 0
 
 
-def test_a_record_of_another_set_at_out_is_kept(folders):
-    assert evaluate('out', '--gt', 'gt', '--out', 'one.json', *CHEAP) == 0
-    before = Path('one.json').read_bytes()
-    assert evaluate('out', '--gt', 'out', '--out', 'one.json', *CHEAP) == 0
-    assert Path('one.json').read_bytes() == before and len(list(folders.glob('one-*.json'))) == 1
-
-
-def test_a_record_of_the_same_set_at_out_is_replaced(folders):
-    for name in ('first', 'second'):
-        assert evaluate('out', '--gt', 'gt', '--name', name, '--out', 'one.json', *CHEAP) == 0
+def test_a_record_at_out_is_replaced(folders):
+    for gt, name in (('gt', 'first'), ('out', 'second')):
+        assert evaluate('out', '--gt', gt, '--name', name, '--out', 'one.json', *CHEAP) == 0
     assert read_record(Path('one.json')).method == 'second' and len(list(folders.glob('one*.json'))) == 1
+
+
+def test_statistics_that_cannot_be_written_are_told_before_the_work(folders, capsys):
+    assert evaluate('out', '--gt', 'gt', '--save-stats', 'gt', *CHEAP) == 2
+    printed = capsys.readouterr()
+    assert printed.out == '' and printed.err.startswith('error: gt: is a folder') and '--save-stats' in printed.err
 
 
 def test_a_name_with_a_slash_is_a_file_that_report_finds(folders):
