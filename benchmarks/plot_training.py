@@ -25,6 +25,7 @@ def main(picture: str, *logs: str) -> None:
             panel.plot(*zip(*gains[metric], strict=True), marker='.', label=Path(log).stem)
     for panel, label in zip(panels, ('PSNR above the input, dB', 'SSIM above the input'), strict=True):
         panel.set(xlabel='iteration', ylabel=label)
+        panel.locator_params(axis='x', nbins=5)
         panel.grid(alpha=0.3)
     panels[0].legend()
     figure.savefig(picture, dpi=110)
