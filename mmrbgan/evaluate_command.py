@@ -36,6 +36,7 @@ from .poses import PoseFinder, find_poses, pose_masks
 
 OUT_FOLDER = Path('evaluations')
 LEAST_FOR_FID = 10
+NAME_ANOTHER_FOR_STATS = 'name another file with --save-stats'
 
 
 def run(args: argparse.Namespace) -> int:
@@ -58,13 +59,21 @@ def _evaluate_and_write(args: argparse.Namespace) -> None:
     """Score a folder; the numbers are on the terminal before anything is written."""
     wanted = Path(args.out) if args.out else OUT_FOLDER / file_name(_method(args))
     check_writable(wanted)
-    if args.save_stats:
-        check_writable(Path(args.save_stats), 'name another file with --save-stats')
+    _check_statistics(args.save_stats)
     record = evaluate(args)
     _say(*_lines(record))
     path = wanted if args.out else free_path(wanted, record)
     write_record(path, record)
     _say(f'Record: {path}' if path == wanted else f'Record: {path}; {wanted}, of another set, is kept')
+
+
+def _check_statistics(path: str | None) -> None:
+    """Say before the work whether ``--save-stats`` can be written, and read again."""
+    if path is None:
+        return
+    check_writable(Path(path), NAME_ANOTHER_FOR_STATS)
+    if Path(path).suffix != '.npz':
+        raise UsageError(f'--save-stats {path}: the name of such a file ends in .npz')
 
 
 def evaluate(args: argparse.Namespace) -> Record:
@@ -73,7 +82,10 @@ def evaluate(args: argparse.Namespace) -> Record:
     Raises:
         UsageError: folders, files or flags that do not fit.
     """
+    weights = _describe_weights(args.method_weights)
     faces = EvaluationSet(args.restored, args.gt, args.lq)
+    if args.save_stats and len(faces.faces) < 2:
+        raise UsageError(f'--save-stats: statistics take two faces or more; {args.restored!r} has one')
     table = MetricTable(_named_files(args.weights), args.device)
     metrics, left_out = table.choose(args.metrics, has_gt=args.gt is not None)
     fid = _fid(args, table, left_out)
@@ -82,7 +94,7 @@ def evaluate(args: argparse.Namespace) -> Record:
     if not rows:
         raise UsageError(f'{args.restored!r}: not one face could be read ({faces.excluded[0][1]})')
     if fid is not None and args.save_stats:
-        write_statistics(args.save_stats, fid.sums['restored'].gaussian(), fid.network_hash)
+        _save_statistics(Path(args.save_stats), fid)
     columns = columns_of(metrics)
     return Record(
         method=_method(args),
@@ -97,7 +109,7 @@ def evaluate(args: argparse.Namespace) -> Record:
         provenance=_provenance(metrics, fid, args),
         left_out=left_out,
         faces=rows,
-        weights=_describe_weights(args.method_weights),
+        weights=weights,
         device=str(pick_device(args.device)),
         versions=versions(),
     )
@@ -165,6 +177,15 @@ def _batches(faces: Iterable[Pictures], size: int) -> Iterator[list[Pictures]]:
                 batch = []
         if batch:
             yield batch
+
+
+def _save_statistics(path: Path, fid: FID) -> None:
+    """Write the statistics of the restored faces, making folders."""
+    if fid.sums['restored'].count < 2:
+        raise UsageError('--save-stats: statistics take two faces or more; only one could be read')
+    with writing(path, NAME_ANOTHER_FOR_STATS):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_statistics(path, fid.sums['restored'].gaussian(), fid.network_hash)
 
 
 def _fid_summaries(fid: FID | None, left_out: dict[str, str]) -> dict[str, Summary]:

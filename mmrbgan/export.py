@@ -5,7 +5,9 @@ no noise, so there is nothing to fix.
 """
 
 import argparse
+import contextlib
 import functools
+import os
 import sys
 import warnings
 from collections.abc import Callable
@@ -39,8 +41,8 @@ def run(args: argparse.Namespace) -> int:
     """Export and compare; return 0.
 
     Raises:
-        UsageError: a package is missing, ``--half`` with another format, or the exported network computes something
-            else (its file is removed).
+        UsageError: a package is missing, ``--half`` with another format, an output that does not fit or cannot be
+            written, or the exported network computes something else (nothing is written then).
     """
     from mmrbgan_arch import MMRBGAN
     from mmrbgan_arch.checkpoints import load_network
@@ -54,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     if not isinstance(network, MMRBGAN):
         raise UsageError(f'{weights}: holds {type(network).__name__}; only MMRBGAN can be exported')
     path = Path(args.output or f'mmrbgan_{network.out_size}{SUFFIXES[args.format]}')
-    _make_room(path)
+    _check_output(path, weights, args.format)
     difference = export(network, network.out_size, path, args.format, args.half)
     size = path.stat().st_size / 2**20
     sys.stdout.write(
@@ -64,14 +66,18 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _make_room(path: Path) -> None:
+def _check_output(path: Path, weights: Path, file_format: str) -> None:
     """Make the folder of ``path``.
 
     Raises:
-        UsageError: it cannot be made, or ``path`` is a folder itself.
+        UsageError: it cannot be made, or ``path`` is a folder, the weights themselves, or named like another format.
     """
-    if path.is_dir():
+    if os.path.isdir(path):
         raise UsageError(f'-o {path}: is a folder; name a file')
+    if os.path.exists(path) and path.samefile(weights):
+        raise UsageError(f'-o {path}: is the file of the weights; name another one')
+    if path.suffix != SUFFIXES[file_format]:
+        raise UsageError(f'-o {path}: a file of --format {file_format} ends in {SUFFIXES[file_format]}')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -82,9 +88,27 @@ def export(network: 'nn.Module', size: int, path: Path, file_format: str, half: 
     """Write ``network`` to ``path`` and return the largest difference of its outputs from the original's.
 
     Raises:
-        UsageError: a package is missing, or the difference is above ``TOLERANCE`` (``TOLERANCE_HALF`` with ``half``,
-            which stores float16); the file is removed then.
+        UsageError: a package is missing, the file cannot be written, or the difference is above ``TOLERANCE``
+            (``TOLERANCE_HALF`` with ``half``, which stores float16); what was at ``path`` is untouched then.
     """
+    part = path.with_name(f'.{path.stem}-{os.getpid()}{path.suffix}')  # exporters and loaders go by the suffix
+    try:
+        difference = _export_and_compare(network.eval(), size, part, file_format, half)
+        tolerance = TOLERANCE_HALF if half else TOLERANCE
+        if not difference <= tolerance:
+            raise UsageError(f'{path}: differs from PyTorch by {difference:.1e}, more than {tolerance:g}; not written')
+        os.replace(part, path)
+    except (OSError, RuntimeError) as error:  # torch's writers turn the system's error into a RuntimeError
+        reason = getattr(error, 'strerror', None) or (str(error).splitlines() or [type(error).__name__])[0]
+        raise UsageError(f'-o {path}: cannot be written ({reason}); make room or name another file') from error
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+    return difference
+
+
+def _export_and_compare(network: 'nn.Module', size: int, path: Path, file_format: str, half: bool) -> float:
+    """Write ``path`` and return the largest difference of what it computes."""
     import torch
 
     exporters: dict[str, Callable[[nn.Module, Tensor, Path], Run]] = {
@@ -94,16 +118,10 @@ def export(network: 'nn.Module', size: int, path: Path, file_format: str, half: 
     }
     generator = torch.Generator().manual_seed(0)
     example = torch.rand(2, 3, size, size, generator=generator) * 2 - 1
-    network = network.eval()
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter('ignore')  # the exporters' own deprecations, and that shapes become constants
         exported = exporters[file_format](network, example, path)
-        difference = max(_difference(network, exported, size, batch, generator) for batch in BATCHES)
-    tolerance = TOLERANCE_HALF if half else TOLERANCE
-    if not difference <= tolerance:
-        path.unlink()
-        raise UsageError(f'{path}: differs from PyTorch by {difference:.1e}, more than {tolerance:g}; removed')
-    return difference
+        return max(_difference(network, exported, size, batch, generator) for batch in BATCHES)
 
 
 def export_onnx(network: 'nn.Module', example: 'Tensor', path: Path) -> 'Run':

@@ -56,7 +56,7 @@ def time_networks(files: list[str], device: str, precision: str, repeats: int) -
     """Time ``network_g`` of each option file; without files, ours with random weights and the classical ones.
 
     Raises:
-        UsageError: an option file without a network, or one that cannot be built.
+        UsageError: an option file without a network, one of another size, or one that cannot be built.
     """
     if repeats < 1:
         raise UsageError('--repeats: at least 1')
@@ -87,6 +87,9 @@ def _section(file: str) -> dict[str, Any]:
     options = load_yml(file)
     if not isinstance(options.get('network_g'), dict) or 'type' not in options['network_g']:
         raise UsageError(f'{file}: no network_g with a type; nothing to time')
+    size = options['network_g'].get('out_size', SIZE)
+    if size != SIZE:
+        raise UsageError(f'{file}: network_g.out_size is {size}; --time is for networks of {SIZE} px, as the table is')
     return options['network_g']
 
 

@@ -5,22 +5,26 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mmrbgan_arch.errors import UsageError, nearest_key
-from mmrbgan_arch.fetch import FetchError, fetch, pin
+from mmrbgan_arch.fetch import FetchError, check_pinned, fetch, pin
 from mmrbgan_arch.user_cache import cache_folder
 
-
-def _convert_gpen(files: list[Path], folder: Path) -> None:
-    from .convert import convert_gpen, write_networks
-
-    write_networks(convert_gpen(files[0], files[1]), folder)
+if TYPE_CHECKING:
+    from torch import nn
 
 
-def _convert_arcface(files: list[Path], folder: Path) -> None:
-    from .convert import convert_arcface, write_networks
+def _convert_gpen(files: list[Path]) -> 'dict[str, nn.Module]':
+    from .convert import convert_gpen
 
-    write_networks(convert_arcface(files[0]), folder)
+    return convert_gpen(files[0], files[1])
+
+
+def _convert_arcface(files: list[Path]) -> 'dict[str, nn.Module]':
+    from .convert import convert_arcface
+
+    return convert_arcface(files[0])
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,7 @@ class Release:
 
     address: str
     files: tuple[str, ...]
-    convert: Callable[[list[Path], Path], None]
+    convert: Callable[[list[Path]], 'dict[str, nn.Module]']
     gives: tuple[str, ...]
     licence: str
 
@@ -83,6 +87,8 @@ def get(name: str, offline: bool = False) -> list[Path]:
         UsageError: an unknown name, a file that cannot be had (the line says what to fetch by hand and where to put
             it), a file that differs from the one first used, or one that holds something else.
     """
+    from .convert import write_networks
+
     release, raw = _release(name), cache_folder('weights')
     files = [raw / file for file in release.files]
     missing = [file for file in files if not file.is_file()]
@@ -94,9 +100,25 @@ def get(name: str, offline: bool = False) -> list[Path]:
         except FetchError as error:
             raise UsageError(f'{file.name} could not be fetched ({error}); {_by_hand(release, missing)}') from error
     for file in files:
+        check_pinned(file)
+    networks = _convert(release, files, fetched=missing)
+    for file in files:
         pin(file)
-    release.convert(files, raw / name)
+    write_networks(networks, raw / name)
     return [raw / name / file for file in release.gives]
+
+
+def _convert(release: Release, files: list[Path], fetched: list[Path]) -> 'dict[str, nn.Module]':
+    """Convert; what was just fetched and is not the weights, such as a network's log-in page, is not kept."""
+    try:
+        return release.convert(files)
+    except UsageError as error:
+        if not fetched:
+            raise
+        for file in fetched:
+            file.unlink(missing_ok=True)
+        names = ' and '.join(file.name for file in fetched)
+        raise UsageError(f'{error}; removed what was fetched, {names}; {_by_hand(release, fetched)}') from error
 
 
 def find(name: str) -> Path | None:
@@ -137,4 +159,5 @@ def _release(name: str) -> Release:
 
 def _by_hand(release: Release, missing: list[Path]) -> str:
     addresses = ' and '.join(release.address + file.name for file in missing)
-    return f'fetch {addresses} by hand, put it into {missing[0].parent} and run this again'
+    folder = f'{missing[0].parent} (MMRBGAN_HOME chooses another place)'
+    return f'fetch {addresses} by hand, put it into {folder} and run this again'

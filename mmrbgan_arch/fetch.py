@@ -3,6 +3,7 @@
 The SHA-256 seen first lies beside the file, in the form ``sha256sum -c`` reads; a file that differs from it is refused.
 """
 
+import contextlib
 import hashlib
 import os
 from http.client import HTTPException, HTTPResponse
@@ -26,11 +27,11 @@ def fetch(url: str, target: Path) -> None:
     """Fetch ``url`` to ``target``; what has come so far stays in ``target`` + '.part' for the next try.
 
     Raises:
-        FetchError: no connection, no such file there, or the connection ended early.
+        FetchError: no connection, no such file there, the connection ended early, or ``target`` cannot be written.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
     part = _beside(target, '.part')
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         with _open(url, part) as response:
             _receive(response, part, target.name)
     except (OSError, HTTPException) as error:
@@ -39,23 +40,38 @@ def fetch(url: str, target: Path) -> None:
     _beside(part, '.tag').unlink(missing_ok=True)
 
 
-def pin(path: Path) -> str:
-    """Compare the SHA-256 of ``path`` with the one seen first, or keep it as such; return it.
+def check_pinned(path: Path) -> str:
+    """Compare the SHA-256 of ``path`` with the one that ``pin`` kept, if it did; return it.
 
     Raises:
         UsageError: it differs.
     """
-    note = _beside(path, '.sha256')
+    note = _note_of(path)
     digest = _sha256(path)
-    if not note.exists():
-        note.write_text(f'{digest}  {path.name}\n', encoding='utf-8')
-    first = note.read_text(encoding='utf-8').split()[:1]
+    first = note.read_text(encoding='utf-8').split()[:1] if note.exists() else [digest]
     if first != [digest]:
         raise UsageError(
             f'{path}: its SHA-256 is {digest}, but the file first used here had {" ".join(first)}; delete it to fetch '
             f'it again, or delete {note.name} if you trust the new one'
         )
     return digest
+
+
+def pin(path: Path) -> str:
+    """Compare the SHA-256 of ``path`` with the one seen first, or keep it as such; return it.
+
+    Raises:
+        UsageError: it differs.
+    """
+    note, digest = _note_of(path), check_pinned(path)
+    if not note.exists():
+        with contextlib.suppress(OSError):  # a cache that others fill, and that is read-only here, serves unpinned
+            note.write_text(f'{digest}  {path.name}\n', encoding='utf-8')
+    return digest
+
+
+def _note_of(path: Path) -> Path:
+    return _beside(path, '.sha256')
 
 
 def _sha256(path: Path) -> str:

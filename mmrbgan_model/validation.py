@@ -198,17 +198,24 @@ def score(picture: np.ndarray, gt: np.ndarray | None, options: Mapping[str, Any]
         data['img2'] = np.ascontiguousarray(gt[..., ::-1])
     elif options['type'] not in NO_REFERENCE:
         return None
-    if options['type'] in NIQE and min(picture.shape[:2]) < NIQE_BLOCK:
+    if options['type'] in NIQE and _niqe_blocks(picture, options) < 2:
         _warn_small(options['type'])
         return None
     arguments = {key: value for key, value in options.items() if key != 'better'}
     return float(calculate_metric(data, arguments))
 
 
+def _niqe_blocks(picture: np.ndarray, options: Mapping[str, Any]) -> int:
+    """How many whole blocks a picture has inside its border; the spread over them takes two."""
+    rows, columns = ((side - 2 * options.get('crop_border', 0)) // NIQE_BLOCK for side in picture.shape[:2])
+    return max(rows, 0) * columns
+
+
 @functools.cache
 def _warn_small(metric: str) -> None:
     """Say once per process that a metric was left out."""
-    _LOGGER.warning('%s needs pictures of at least %d px; left out for smaller ones', metric, NIQE_BLOCK)
+    blocks = f'two blocks of {NIQE_BLOCK} x {NIQE_BLOCK}'
+    _LOGGER.warning('%s needs %s px inside crop_border; left out for smaller pictures', metric, blocks)
 
 
 def validate(

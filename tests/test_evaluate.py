@@ -6,12 +6,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
-from mmrbgan import cli
+from mmrbgan import cli, evaluate_command
 from mmrbgan.evaluation_record import read_record, summarise
 from mmrbgan.evaluation_set import EvaluationSet
 from mmrbgan.poses import pose_masks
 from mmrbgan_arch.errors import UsageError
+from mmrbgan_model.metrics.fid import FID
+from mmrbgan_model.metrics.frechet import read_statistics
 
 CHEAP = ['--metrics', 'psnr', 'ssim']
 
@@ -124,6 +127,57 @@ def test_statistics_that_cannot_be_written_are_told_before_the_work(folders, cap
     assert evaluate('out', '--gt', 'gt', '--save-stats', 'gt', *CHEAP) == 2
     printed = capsys.readouterr()
     assert printed.out == '' and printed.err.startswith('error: gt: is a folder') and '--save-stats' in printed.err
+
+
+class Pooled(torch.nn.Module):
+    """Twelve averages of a picture, in place of Inception."""
+
+    def forward(self, x):
+        return torch.nn.functional.adaptive_avg_pool2d(x, 2).flatten(1)
+
+
+def test_statistics_go_into_a_new_folder(folders, monkeypatch):
+    monkeypatch.setattr(evaluate_command, '_fid', lambda *_: FID(network=Pooled()))
+    assert evaluate('out', '--gt', 'gt', '--save-stats', 'new/folder/out.npz', *CHEAP) == 0
+    assert read_statistics('new/folder/out.npz', size=12).count == 6
+
+
+def test_statistics_that_fail_in_the_end_are_one_line(folders, monkeypatch, capsys):
+    monkeypatch.setattr(evaluate_command, '_fid', lambda *_: FID(network=Pooled()))
+    assert evaluate('out', '--gt', 'gt', '--save-stats', 'x' * 300 + '.npz', *CHEAP) == 2
+    assert 'cannot be written' in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_statistics_without_their_suffix_are_refused_before_the_work(folders, capsys):
+    assert evaluate('out', '--gt', 'gt', '--save-stats', 'stats.pth', *CHEAP) == 2
+    printed = capsys.readouterr()
+    assert printed.out == '' and printed.err == 'error: --save-stats stats.pth: the name of such a file ends in .npz\n'
+
+
+def test_statistics_of_one_face_are_refused_before_the_work(folders, capsys):
+    for path in sorted((folders / 'out').iterdir())[1:]:
+        path.unlink()
+    (folders / 'out' / 'face0_mine.png').rename(folders / 'out' / 'face0.png')
+    assert evaluate('out', '--gt', 'gt', '--save-stats', 'stats.npz', *CHEAP) == 2
+    assert capsys.readouterr().err.startswith('error: --save-stats: statistics take two faces or more')
+
+
+def test_method_weights_that_are_not_there_are_told_before_the_work(folders, monkeypatch, capsys):
+    def work(*_):
+        raise AssertionError('scored')
+
+    monkeypatch.setattr(evaluate_command, '_score_all', work)
+    assert evaluate('out', '--gt', 'gt', '--method-weights', 'typo.pth', *CHEAP) == 2
+    assert capsys.readouterr().err == 'error: --method-weights: no such file: typo.pth\n'
+
+
+def test_a_network_of_another_size_is_not_timed(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path('small.yml').write_text('network_g: {type: MMRBGAN, out_size: 64}\n')
+    assert evaluate('--time', 'small.yml', '--device', 'cpu') == 2
+    assert capsys.readouterr().err.startswith(
+        'error: small.yml: network_g.out_size is 64; --time is for networks of 512'
+    )
 
 
 def test_a_name_with_a_slash_is_a_file_that_report_finds(folders):

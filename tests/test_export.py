@@ -92,15 +92,46 @@ def test_half_takes_half_the_room_and_restores_alike(network, weights, tmp_path,
     assert '--half: known for --format safetensors alone' in capsys.readouterr().err
 
 
-def test_export_that_differs_is_removed(network, tmp_path, monkeypatch):
+def test_export_that_differs_leaves_what_was_there(network, tmp_path, monkeypatch):
     def wrong(network, example, path):
         path.touch()
         return lambda batch: network(batch) + 0.01
 
     monkeypatch.setattr(export, 'export_torchscript', wrong)
+    (tmp_path / 'net.pt').write_bytes(b'earlier')
     with pytest.raises(UsageError, match='differs from PyTorch by 1.0e-02'):
         export.export(network, 32, tmp_path / 'net.pt', 'torchscript')
-    assert not (tmp_path / 'net.pt').exists()
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b'earlier']
+
+
+def test_the_weights_are_never_overwritten(weights, tmp_path, capsys):
+    before = weights.read_bytes()
+    (tmp_path / 'link.safetensors').symlink_to(weights)
+    assert run_export(weights, tmp_path / 'link.safetensors', 'safetensors', '--half') == 2
+    assert 'is the file of the weights' in capsys.readouterr().err
+    assert weights.read_bytes() == before
+
+
+def test_a_writer_that_fails_is_one_line_and_leaves_what_was_there(weights, tmp_path, monkeypatch, capsys):
+    def full(network, example, path):
+        path.write_bytes(b'half')
+        raise RuntimeError('PytorchStreamWriter failed writing file\nmore lines')
+
+    monkeypatch.setattr(export, 'export_torchscript', full)
+    (tmp_path / 'net.pt').write_bytes(b'earlier')
+    assert run_export(weights, tmp_path / 'net.pt', 'torchscript') == 2
+    line = capsys.readouterr().err
+    assert (
+        line.startswith(f'error: -o {tmp_path / "net.pt"}: cannot be written (PytorchStream') and line.count('\n') == 1
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['net.pt', 'tiny.safetensors']
+    assert (tmp_path / 'net.pt').read_bytes() == b'earlier'
+
+
+def test_a_suffix_of_another_format_is_refused(weights, tmp_path, capsys):
+    assert run_export(weights, tmp_path / 'net.pth', 'safetensors') == 2
+    assert '--format safetensors ends in .safetensors' in capsys.readouterr().err
+    assert not (tmp_path / 'net.pth').exists()
 
 
 def test_other_networks_are_not_exported(tmp_path, capsys):

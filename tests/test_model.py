@@ -175,14 +175,27 @@ def test_losses_fall_on_one_batch():
     assert losses[-1] < 0.8 * losses[0]
 
 
-def test_niqe_is_left_out_for_pictures_below_its_block():
+@pytest.mark.parametrize('metric', ['calculate_niqe', 'calculate_niqe_fast'])
+@pytest.mark.parametrize(('height', 'width', 'border'), [(64, 64, 0), (128, 128, 0), (96, 192, 4)])
+def test_niqe_is_left_out_for_pictures_with_less_than_two_blocks(metric, height, width, border):
     import numpy as np
 
     import mmrbgan.plugin  # noqa: F401
     from mmrbgan_model.validation import score
 
-    small = np.zeros((64, 64, 3), np.uint8)
-    assert score(small, small, {'type': 'calculate_niqe', 'crop_border': 0}) is None
+    small = np.zeros((height, width, 3), np.uint8)
+    assert score(small, small, {'type': metric, 'crop_border': border}) is None
+
+
+def test_niqe_of_two_blocks_is_computed():
+    import numpy as np
+
+    import mmrbgan.plugin  # noqa: F401
+    from mmrbgan_model.validation import score
+
+    face = np.random.default_rng(0).integers(0, 256, (96, 192, 3), np.uint8)
+    values = [score(face, face, {'type': name, 'crop_border': 0}) for name in ('calculate_niqe', 'calculate_niqe_fast')]
+    assert values[0] == pytest.approx(values[1], abs=1e-6)
 
 
 def test_another_recogniser_needs_its_own_weights(tmp_path):

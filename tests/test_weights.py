@@ -128,6 +128,33 @@ def test_other_content_at_a_later_fetch_is_refused(release, home, capsys):
     assert 'SHA-256' in line_of(capsys)
 
 
+def test_a_page_in_place_of_the_weights_is_neither_kept_nor_pinned(release, home, capsys):
+    true = release.files[FILES[0]]
+    release.files[FILES[0]] = b'<html>log in</html>'
+    assert cli.main(['weights', 'get', 'gpen-bfr-512']) == 2
+    assert f'removed what was fetched, {FILES[0]} and {FILES[1]}' in line_of(capsys)
+    assert list(home.iterdir()) == []
+    release.files[FILES[0]] = true
+    assert cli.main(['weights', 'get', 'gpen-bfr-512']) == 0
+
+
+def test_files_put_there_by_hand_are_never_removed(release, home, capsys):
+    home.mkdir()
+    for name in FILES:
+        (home / name).write_bytes(b'no weights')
+    assert cli.main(['weights', 'get', 'gpen-bfr-512']) == 2
+    assert 'removed' not in line_of(capsys)
+    assert sorted(path.name for path in home.iterdir()) == sorted(FILES)
+
+
+def test_a_cache_folder_that_cannot_be_made_is_one_line(release, tmp_path, monkeypatch, capsys):
+    (tmp_path / 'file').write_text('')
+    monkeypatch.setenv('MMRBGAN_HOME', str(tmp_path / 'file'))
+    assert cli.main(['weights', 'get', 'gpen-bfr-512']) == 2
+    line = line_of(capsys)
+    assert 'could not be fetched' in line and str(tmp_path / 'file') in line and 'MMRBGAN_HOME' in line
+
+
 def test_offline_never_asks_and_says_what_to_do_by_hand(release, home, capsys):
     assert cli.main(['weights', 'get', 'gpen-bfr-512', '--offline']) == 2
     line = line_of(capsys)
@@ -206,6 +233,15 @@ def test_pin_accepts_the_same_and_refuses_another_content(tmp_path):
     path.write_bytes(b'two')
     with pytest.raises(UsageError, match=r'file\.sha256'):
         pin(path)
+
+
+def test_a_read_only_cache_is_not_pinned_and_serves(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(13, 'Permission denied')
+
+    (tmp_path / 'file').write_bytes(b'one')
+    monkeypatch.setattr('pathlib.Path.write_text', refuse)
+    assert pin(tmp_path / 'file') == hashlib.sha256(b'one').hexdigest()
 
 
 def test_arcface_is_checked_and_converted(server, home, monkeypatch):
