@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from mmrbgan_arch.errors import UsageError
+from mmrbgan_data.images import UnreadableImageError
 
-from .pictures import Picture, decode_picture, read_picture
+from .pictures import PROFILE_OF_OTHER_COLOURS, Picture, decode_picture, read_picture
 
 Photo = Any
 """A path, a Pillow image, an RGB(A) or grey array (uint8, uint16), or a float tensor (3, h, w) in [0, 1]."""
@@ -19,7 +21,7 @@ def as_picture(photo: Photo) -> tuple[str, Picture]:
     """Return a name and the picture of a path, Pillow image, array or tensor.
 
     Raises:
-        UnreadableImageError: the file cannot be read.
+        UnreadableImageError: the file cannot be read, or a Pillow image has 32 bits.
         UsageError: an object of another kind.
     """
     if isinstance(photo, (str, os.PathLike)):
@@ -51,12 +53,21 @@ def from_array(array: np.ndarray) -> Picture:
 
 
 def from_pillow(image: Any) -> Picture:
-    """Take a Pillow image of any mode, turned upright, with its profile and EXIF."""
-    if image.mode not in ('1', 'L', 'LA', 'P', 'RGB', 'RGBA', 'I;16'):
-        image = image.convert('RGB')
+    """Take a Pillow image of any mode of 8 or 16 bits, turned upright, with its profile and EXIF.
+
+    Raises:
+        UnreadableImageError: a mode of 32 bits.
+    """
+    icc = image.info.get('icc_profile') if image.mode not in PROFILE_OF_OTHER_COLOURS else None
+    exif = image.info.get('exif')
+    if image.mode in ('I', 'F'):
+        raise UnreadableImageError(f'image: {image.mode} pixels (32 bits); save it with 8 or 16 bits')
+    if image.mode in ('I;16B', 'I;16L', 'I;16N'):
+        image = Image.fromarray(np.asarray(image).astype(np.uint16))
+    elif image.mode not in ('1', 'L', 'LA', 'P', 'RGB', 'RGBA', 'I;16'):
+        image = image.convert({'PA': 'RGBA', 'RGBa': 'RGBA', 'La': 'LA'}.get(image.mode, 'RGB'))
     stream = io.BytesIO()
-    options = {key: image.info[key] for key in ('exif', 'icc_profile') if image.info.get(key)}
-    image.save(stream, 'PNG', compress_level=0, **options)
+    image.save(stream, 'PNG', compress_level=0, icc_profile=icc or None, exif=exif or None)
     return decode_picture(stream.getvalue(), 'image')
 
 

@@ -36,6 +36,15 @@ class OutputFolder:
         """Write ``content``; a link in the way is replaced, not followed.
 
         Raises:
+            UsageError: as ``check`` does.
+        """
+        self.check(path)
+        write_atomically(path, lambda file: file.write(content))
+
+    def check(self, path: Path) -> None:
+        """Refuse what must not be written.
+
+        Raises:
             UsageError: the path leaves the folder, or is an input.
         """
         root, parent = self.root.resolve(), path.parent.resolve()
@@ -43,11 +52,14 @@ class OutputFolder:
             raise UsageError(f'{path}: leaves {self.root} through a link; nothing written')
         if os.path.realpath(parent / path.name) in self._inputs:
             raise UsageError(f'{path}: is an input; name another folder with -o')
-        write_atomically(path, lambda file: file.write(content))
 
 
-def list_photos(inputs: Iterable[str]) -> list[tuple[Path, PurePosixPath]]:
+def list_photos(inputs: Iterable[str], output: Path) -> list[tuple[Path, PurePosixPath]]:
     """Return each photograph and its name below the output folder; folders are walked, links in a circle once.
+
+    Args:
+        inputs: files and folders.
+        output: left out where it lies in an input folder: what is in it are results.
 
     Raises:
         UsageError: an input is missing, or a folder holds no photograph.
@@ -56,7 +68,7 @@ def list_photos(inputs: Iterable[str]) -> list[tuple[Path, PurePosixPath]]:
     for name in inputs:
         path = Path(name).expanduser()
         if path.is_dir():
-            inside = sorted(_walk(path))
+            inside = sorted(_walk(path, output))
             if not inside:
                 raise UsageError(f'{name}: no photograph in it; known kinds: {", ".join(sorted(SUFFIXES))}')
             found += [(path / relative, relative) for relative in inside]
@@ -67,8 +79,8 @@ def list_photos(inputs: Iterable[str]) -> list[tuple[Path, PurePosixPath]]:
     return found
 
 
-def _walk(folder: Path) -> Iterator[PurePosixPath]:
-    seen = {os.path.realpath(folder)}
+def _walk(folder: Path, output: Path) -> Iterator[PurePosixPath]:
+    seen = {os.path.realpath(folder), os.path.realpath(output)}
     for parent, folders, files in os.walk(folder, followlinks=True):
         new = {os.path.realpath(Path(parent, name)): name for name in sorted(folders) if not name.startswith('.')}
         folders[:] = [name for path, name in new.items() if path not in seen]

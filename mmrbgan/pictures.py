@@ -18,8 +18,10 @@ from PIL import Image
 from mmrbgan_data.images import MAX_PIXELS, UnreadableImageError
 
 ORIENTATION_TAG = 0x0112
+PHOTOMETRIC_TAG, PLANAR_TAG = 262, 284  # of TIFF
 KEPT_FORMATS = frozenset(('PNG', 'TIFF', 'BMP', 'WEBP'))  # written without loss; anything else becomes PNG
 SUFFIXES_BY_FORMAT = {'PNG': '.png', 'TIFF': '.tif', 'BMP': '.bmp', 'WEBP': '.webp', 'JPEG': '.jpg'}
+KNOWN_SUFFIXES = frozenset((*SUFFIXES_BY_FORMAT.values(), '.jpeg', '.tiff'))
 SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     'PNG': {'compress_level': 3},  # a third of the time of the default, some percent larger
     'TIFF': {'compression': 'tiff_deflate'},
@@ -27,6 +29,7 @@ SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     'WEBP': {'lossless': True, 'exact': True},  # exact: colour under full transparency stays
     'JPEG': {'quality': 95, 'subsampling': 0},
 }
+PROFILE_OF_OTHER_COLOURS = frozenset(('CMYK', 'LAB', 'YCbCr'))  # modes whose profile does not fit their RGB
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
@@ -70,7 +73,7 @@ def decode_picture(content: bytes, name: str) -> Picture:
     """Decode the bytes of a file; ``name`` is for the error.
 
     Raises:
-        UnreadableImageError: empty, damaged, no image, animated or too large.
+        UnreadableImageError: empty, damaged, no image, animated, of several pages or too large.
     """
     try:
         if not content:
@@ -152,9 +155,11 @@ def _decode(image: Image.Image, content: bytes) -> Picture:
         raise UnreadableImageError(f'{width}x{height} is too large; scale it down')
     if image.format in ('GIF', 'PNG', 'WEBP') and getattr(image, 'is_animated', False):
         raise UnreadableImageError('animated; save its frames as single pictures')
+    if image.format == 'TIFF' and getattr(image, 'n_frames', 1) > 1:
+        raise UnreadableImageError('several pages; save them as single pictures')
     image.load()
     array = _read_16_bits(image, content)
-    icc = image.info.get('icc_profile') if image.mode not in ('CMYK', 'LAB', 'YCbCr') else None
+    icc = image.info.get('icc_profile') if image.mode not in PROFILE_OF_OTHER_COLOURS else None
     orientation, exif = _orientation(image)
     if array is None:
         array = np.asarray(image.convert(_plain_mode(image)))
@@ -175,12 +180,19 @@ def _read_16_bits(image: Image.Image, content: bytes) -> np.ndarray | None:
     bits = image.tag_v2.get(258, (8,)) if image.format == 'TIFF' else (content[24],)  # type: ignore[attr-defined]
     if image.format not in ('PNG', 'TIFF') or max(bits) != 16:
         return None
+    if image.format == 'TIFF' and not _is_plain_tiff(image.tag_v2):  # type: ignore[attr-defined]
+        raise UnreadableImageError('16 bits in an unusual form; save it as plain 16-bit PNG')
     array = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     if array is None or array.dtype != np.uint16:
         raise UnreadableImageError('16 bits in an unusual form; save it as plain 16-bit PNG')
     if array.ndim == 2:
         return array
     return cv2.cvtColor(array, cv2.COLOR_BGR2RGB if array.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
+
+
+def _is_plain_tiff(tags: Any) -> bool:
+    """Whether the channels lie together and 0 is black; of others OpenCV makes wrong 16-bit pixels without a word."""
+    return tags.get(PLANAR_TAG, 1) == 1 and tags.get(PHOTOMETRIC_TAG, 1) != 0
 
 
 def _orientation(image: Image.Image) -> tuple[int, bytes | None]:

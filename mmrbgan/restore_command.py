@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import itertools
 import json
 import sys
 from collections import Counter
@@ -16,7 +17,7 @@ from mmrbgan_arch.errors import UsageError
 from .before_after import before_after_sheet
 from .face_choice import read_face_file
 from .output_folder import OutputFolder, list_photos
-from .pictures import SUFFIXES_BY_FORMAT, Picture, encode_picture, output_format
+from .pictures import KNOWN_SUFFIXES, SUFFIXES_BY_FORMAT, Picture, encode_picture, output_format
 from .restore_settings import Settings
 from .restorer import Restorer
 from .results import RestoredPhoto
@@ -44,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
         return run_demo(make_restorer(args, settings), Path(args.output or 'mmrbgan_demo'))
     if not args.inputs or not args.output:
         raise UsageError('name photographs or folders, and where to put the results with -o FOLDER (or try --demo)')
-    photos = list_photos(args.inputs)
+    photos = list_photos(args.inputs, Path(args.output).expanduser())
     command = RestoreCommand(args, photos)
     restorer = make_restorer(args, make_settings(args))
     _say(describe(restorer, args.weights is None))
@@ -81,28 +82,32 @@ class RestoreCommand:
         self.args = args
         self.relative = dict(photos)
         output = Path(args.output).expanduser()
-        is_file = len(photos) == 1 and not output.is_dir() and output.suffix.lower() in _known_suffixes()
+        is_file = len(photos) == 1 and not output.is_dir() and output.suffix.lower() in KNOWN_SUFFIXES
         if not is_file and output.exists() and not output.is_dir():
             raise UsageError(f'-o {output}: is a file; name a folder')
         self.single = output if is_file else None
         self.folder = OutputFolder(output.parent if is_file else output, self.relative)
-        self.report: list[dict[str, Any]] = []
+        if self.single:
+            self.folder.check(self.single)
+        self.report: dict[Path, dict[str, Any]] = {}
 
     def restore_all(self, restorer: Restorer) -> int:
         """Restore every photograph; return the exit status."""
         failed = 0
         outcomes = restorer.restore_many(self.relative, finish=self.write)
-        for path, outcome in tqdm(outcomes, 'restoring', len(self.relative), unit='photo', disable=None):
-            failed += isinstance(outcome, Exception)
-            self._tell(path, outcome)
-        if self.args.json:
-            self._write_report()
+        try:
+            for path, outcome in tqdm(outcomes, 'restoring', len(self.relative), unit='photo', disable=None):
+                failed += isinstance(outcome, Exception)
+                self._tell(path, outcome)
+        finally:  # a run that is interrupted reports what it did
+            if self.args.json and self.report:
+                self._write_report()
         if failed:
             _say(f'{failed} of {len(self.relative)} failed', sys.stderr)
         return SOME_FAILED if failed else 0
 
-    def write(self, result: RestoredPhoto) -> tuple[dict[str, Any], str]:
-        """Encode and write one result; return its report and what to say."""
+    def write(self, result: RestoredPhoto) -> str:
+        """Encode and write one result, note it for the report, and return what to say."""
         source = Path(result.name)
         path, content = self._encode(result, source)
         self.folder.write(path, content)
@@ -110,7 +115,8 @@ class RestoreCommand:
             sheet = Picture(before_after_sheet(result))
             beside = PurePosixPath(path.with_name(f'{path.stem}_sheet.jpg').relative_to(self.folder.root).as_posix())
             self.folder.write(self.folder.path_for(beside, '.jpg'), encode_picture(sheet, 'JPEG'))
-        return result.to_json() | {'output': str(path)}, f'{summary(result)} -> {path}'
+        self.report[source] = result.to_json() | {'output': str(path)}
+        return f'{summary(result)} -> {path}'
 
     def _encode(self, result: RestoredPhoto, source: Path) -> tuple[Path, bytes]:
         """Return where to and what; an unchanged photograph is copied byte for byte."""
@@ -128,22 +134,25 @@ class RestoreCommand:
         if isinstance(outcome, Exception):
             reason = f'{type(outcome).__name__}: {outcome}' if not str(outcome) else ' '.join(str(outcome).split())
             line = reason if str(path) in reason else f'{path}: {reason}'
-            self.report.append({'file': str(path), 'error': line, 'faces': []})
+            self.report[path] = {'file': str(path), 'error': line, 'faces': []}
             _say(f'failed: {line}', sys.stderr)
         else:
-            report, line = outcome
-            self.report.append(report)
-            _say(f'{path}: {line}')
+            _say(f'{path}: {outcome}')
 
     def _write_report(self) -> None:
-        path = self.single.with_suffix('.json') if self.single else self.folder.root / REPORT
-        photos = ',\n'.join(json.dumps(photo, ensure_ascii=False) for photo in self.report)
-        text = f'{{"photos": [\n{photos}\n]}}\n'
+        wanted = self.single.with_suffix('.json') if self.single else self.folder.root / REPORT
+        photos = ',\n'.join(
+            json.dumps(self.report[path], ensure_ascii=False) for path in self.relative if path in self.report
+        )
+        # In JSON an escaped byte of a name that is not UTF-8 reads back as it was.
+        content = f'{{"photos": [\n{photos}\n]}}\n'.encode(errors='backslashreplace')
         try:
-            self.folder.write(path, text.encode())
+            self.folder.check(wanted)
+            kept = _set_aside(wanted, content)
+            self.folder.write(wanted, content)
         except OSError as error:
-            raise UsageError(f'{path}: {error.strerror}; name another folder with -o') from error
-        _say(f'report: {path}')
+            raise UsageError(f'{wanted}: {error.strerror}; name another folder with -o') from error
+        _say(f'report: {wanted}' + (f' (the one before is kept as {kept})' if kept else ''))
 
 
 def summary(result: RestoredPhoto) -> str:
@@ -161,9 +170,16 @@ def summary(result: RestoredPhoto) -> str:
     return '; '.join(parts)
 
 
-def _known_suffixes() -> set[str]:
-    return {*SUFFIXES_BY_FORMAT.values(), '.jpeg', '.tiff'}
+def _set_aside(path: Path, content: bytes) -> Path | None:
+    """Give a file at ``path`` that says something else a free number, and return its name: it may have been edited."""
+    if not path.is_file() or path.read_bytes() == content:
+        return None
+    numbered = (path.with_stem(f'{path.stem}_{count}') for count in itertools.count(1))
+    return path.rename(next(free for free in numbered if not free.exists()))
 
 
 def _say(line: str, stream: Any = None) -> None:
-    tqdm.write(line, file=stream or sys.stdout)
+    """Print a line; what the terminal's encoding lacks is escaped."""
+    stream = stream or sys.stdout
+    encoding = stream.encoding or 'utf-8'
+    tqdm.write(line.encode(encoding, 'backslashreplace').decode(encoding), file=stream)

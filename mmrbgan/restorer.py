@@ -183,6 +183,9 @@ class Restorer:
     def finish(self, job: Job, restored: list[np.ndarray], enlarged: Picture | None = None) -> RestoredPhoto:
         """Paste the restored faces of ``job``, onto ``enlarged`` if it is given, and return the result."""
         chosen = [face for face in job.faces if face.skipped is None]
+        if job.settings.color == 'keep':
+            with self.times.stage('colour'):
+                restored = [keep_colour(crop, after) for crop, after in zip(job.crops, restored, strict=True)]
         with self.times.stage('identity'):
             for face, crop, after in zip(chosen, job.crops, restored, strict=True):
                 self._settle_strength(face, crop, after, job.settings)
@@ -235,8 +238,6 @@ class Restorer:
                 face.skipped = f'every strength scores below --min-identity {settings.min_identity:g}'
 
     def _change(self, face: Face, crop: np.ndarray, after: np.ndarray, settings: Settings) -> FaceChange:
-        if settings.color == 'keep':
-            after = keep_colour(crop, after)
         face.restored = to_bytes(after)
         assert face.matrix is not None
         mask = (

@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from .pictures import Picture, encode_picture, output_format, to_8_bits
+from mmrbgan_arch.errors import UsageError
+
+from .pictures import KNOWN_SUFFIXES, Picture, encode_picture, output_format, to_8_bits
 
 
 @dataclasses.dataclass(eq=False)
@@ -96,9 +98,15 @@ class RestoredPhoto:
         return torch.from_numpy(self.picture.pixels.astype(np.float32) / limit).permute(2, 0, 1).contiguous()
 
     def save(self, path: str | Path) -> None:
-        """Write the picture in the format of the path's suffix, with alpha, 16 bits, profile and EXIF."""
-        suffix = Path(path).suffix.lower().lstrip('.') or 'png'
-        Path(path).write_bytes(encode_picture(self.picture, output_format(self.picture, suffix)))
+        """Write the picture in the format of the path's suffix (none: PNG), with alpha, 16 bits, profile and EXIF.
+
+        Raises:
+            UsageError: a suffix that is not written.
+        """
+        suffix = Path(path).suffix.lower() or '.png'
+        if suffix not in KNOWN_SUFFIXES:
+            raise UsageError(f'{path}: cannot write {suffix}; known are {", ".join(sorted(KNOWN_SUFFIXES))}')
+        Path(path).write_bytes(encode_picture(self.picture, output_format(self.picture, suffix.lstrip('.'))))
 
     def to_json(self) -> dict[str, Any]:
         """Return plain numbers and text."""

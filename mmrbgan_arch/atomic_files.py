@@ -18,7 +18,8 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[IO[bytes]], 
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f'.{path.name}{MARK}{os.getpid()}')
+    digest = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]  # the name itself may leave no room for a mark
+    part = path.with_name(f'.{digest}{MARK}{os.getpid()}')
     try:
         with open(part, 'wb') as file:
             write(file)

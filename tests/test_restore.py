@@ -11,10 +11,12 @@ from PIL import Image
 from restoring import CENTRES, SIDES, photograph, stand_in, tiny_weights
 
 import mmrbgan
+from mmrbgan.conversions import from_pillow
 from mmrbgan.face_choice import FaceFile, read_face_file
 from mmrbgan.gfpganer import GFPGANer
 from mmrbgan.restore_settings import Settings
 from mmrbgan_arch.errors import UsageError
+from mmrbgan_data.images import UnreadableImageError
 
 
 @pytest.fixture(scope='module')
@@ -197,6 +199,16 @@ def test_identity_guard_lowers_the_strength_until_the_score_is_reached(restorer,
     assert 0 < guarded.strength < 1
 
 
+@pytest.mark.parametrize('color', ['keep', 'free'])
+def test_similarity_is_that_of_the_pasted_face(restorer, monkeypatch, color):
+    scored = []
+    monkeypatch.setattr(restorer, '_similarity', lambda restored, _: scored.append(restored[0]) or np.ones(1))
+    faces = restorer.restore(photograph(), Settings(measure_identity=True, color=color)).restored_faces
+    assert len(faces) == 2
+    for seen, face in zip(scored, faces, strict=True):
+        np.testing.assert_allclose(seen.astype(int), face.restored, atol=1)
+
+
 def test_bound_that_cannot_be_reached_leaves_the_face_alone(restorer, monkeypatch):
     monkeypatch.setattr(restorer, '_similarity', lambda restored, crop: np.zeros(len(crop)))
     result = restorer.restore(photograph(), Settings(min_identity=0.5))
@@ -222,6 +234,38 @@ def test_settings_that_cannot_be_are_refused(fields):
 def test_other_objects_are_refused(restorer, photo):
     with pytest.raises(UsageError):
         restorer.restore(photo)
+
+
+@pytest.mark.parametrize('mode', ['I;16', 'I;16B', 'I;16L'])
+def test_16_bit_pillow_image_keeps_its_bits(mode):
+    array = photograph(np.uint16)[:, :, 0]
+    image = Image.frombytes(mode, array.shape[::-1], array.astype('>u2' if mode == 'I;16B' else '<u2').tobytes())
+    np.testing.assert_array_equal(from_pillow(image).pixels, np.repeat(array[:, :, None], 3, 2))
+
+
+@pytest.mark.parametrize('mode', ['I', 'F'])
+def test_32_bit_pillow_image_is_refused(mode):
+    with pytest.raises(UnreadableImageError, match=rf'image: {mode} pixels \(32 bits\); save it with 8 or 16 bits'):
+        from_pillow(Image.new(mode, (5, 7)))
+
+
+@pytest.mark.parametrize(('mode', 'plain'), [('PA', 'RGBA'), ('RGBa', 'RGBA'), ('La', 'LA')])
+def test_alpha_of_odd_pillow_modes_stays(mode, plain):
+    image = Image.new(plain, (5, 7), (200, 100) if plain == 'LA' else (200, 200, 200, 100)).convert(mode)
+    assert (from_pillow(image).alpha == 100).all()
+
+
+def test_profile_of_cmyk_is_left_behind():
+    image = Image.new('CMYK', (5, 7))
+    image.info['icc_profile'] = b'of CMYK'
+    assert from_pillow(image).icc is None
+
+
+@pytest.mark.parametrize('name', ['x.gif', 'x.auto'])
+def test_saving_with_an_unknown_suffix_names_the_known_ones(unchanging, tmp_path, name):
+    with pytest.raises(UsageError, match=rf'{name}: cannot write \.\w+; known are \.bmp, \.jpeg, .*\.webp'):
+        unchanging.restore(photograph()).save(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_many_share_batches_and_keep_their_order(restorer, monkeypatch):

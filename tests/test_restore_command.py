@@ -103,6 +103,57 @@ def test_report_can_be_edited_and_given_back(call, folder, tmp_path):
     assert '2 left alone: left alone by the faces file' in out
 
 
+def test_edited_report_is_kept(call, folder, tmp_path):
+    source, report = save(folder / 'a.png'), tmp_path / 'out' / 'faces.json'
+    call(source, '-o', tmp_path / 'out', '--json')
+    edited = report.read_text().replace('true', 'false', 1)
+    report.write_text(edited)
+    _, out, _ = call(source, '-o', tmp_path / 'out', '--json', '--faces', report)
+    kept = tmp_path / 'out' / 'faces_1.json'
+    assert kept.read_text() == edited
+    assert json.loads(report.read_text())['photos'][0]['faces'][0]['restore'] is False
+    assert out.splitlines()[-1] == f'report: {report} (the one before is kept as {kept})'
+
+
+def test_equal_report_gets_no_number(call, folder, tmp_path):
+    save(folder / 'a.png')
+    for _ in range(2):
+        call(folder, '-o', tmp_path / 'out', '--json')
+    assert files_below(tmp_path / 'out') == ['a.png', 'faces.json']
+
+
+def test_interrupted_run_reports_what_it_did(call, folder, tmp_path, monkeypatch):
+    save(folder / 'a.png')
+    save(folder / 'b.png')
+    run_network = restorer.Restorer.run_network
+
+    def interrupted(self, crops):
+        if (tmp_path / 'out').exists():
+            raise KeyboardInterrupt
+        restored = run_network(self, crops)
+        (tmp_path / 'out').mkdir()
+        return restored
+
+    monkeypatch.setattr(restorer.Restorer, 'run_network', interrupted)
+    assert call(folder, '-o', tmp_path / 'out', '--json', '--batch', 1)[0] == 130
+    report = json.loads((tmp_path / 'out' / 'faces.json').read_text())
+    assert [photo['output'] for photo in report['photos']] == [str(tmp_path / 'out' / 'a.png')]
+
+
+def test_name_that_is_not_utf_8_is_restored_told_and_reported(call, folder, tmp_path):
+    source = save(folder / os.fsdecode(b'\xff.png'))
+    status, out, _ = call(folder, '-o', tmp_path / 'out', '--json')
+    assert status == 0
+    assert f'{folder}/\\udcff.png: 2 of 3' in out
+    assert json.loads((tmp_path / 'out' / 'faces.json').read_text())['photos'][0]['file'] == str(source)
+
+
+def test_name_as_long_as_can_be_is_restored(call, folder, tmp_path):
+    save(folder / f'{"a" * 251}.png')
+    assert call(folder, '-o', tmp_path / 'out')[0] == 0
+    assert files_below(tmp_path / 'out') == [f'{"a" * 251}.png']
+
+
 def test_sheet_shows_every_restored_face(call, folder, tmp_path):
     save(folder / 'a.png')
     call(folder, '-o', tmp_path / 'out', '--sheet')
@@ -272,6 +323,21 @@ def test_input_is_never_overwritten(call, folder):
     assert status == 1
     assert 'is an input' in err
     assert source.read_bytes() == content
+
+
+def test_input_that_is_the_output_is_refused_at_once(call, folder):
+    source = save(folder / 'a.png')
+    status, out, err = call(source, '-o', source)
+    assert (status, out) == (2, '')
+    assert 'is an input' in err
+
+
+def test_results_in_the_album_are_no_inputs(call, folder):
+    save(folder / 'a.png')
+    for _ in range(2):
+        status, _, err = call(folder, '-o', folder / 'restored', '--sheet')
+        assert (status, err) == (0, '')
+    assert files_below(folder) == ['a.png', 'restored/a.png', 'restored/a_sheet.jpg']
 
 
 def test_path_with_dots_stays_inside(call, folder, tmp_path):

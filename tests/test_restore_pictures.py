@@ -5,6 +5,7 @@ import io
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image, ImageCms, ImageOps
 
 from mmrbgan.pictures import decode_picture, encode_picture, output_format, resize_picture
@@ -20,6 +21,12 @@ def noise(*shape, dtype=np.uint8):
 def save(array, file_format, **options):
     stream = io.BytesIO()
     Image.fromarray(array).save(stream, file_format, **options)
+    return stream.getvalue()
+
+
+def tiff(array, **options):
+    stream = io.BytesIO()
+    tifffile.imwrite(stream, array, metadata=None, **options)
     return stream.getvalue()
 
 
@@ -118,6 +125,22 @@ def test_animation_is_refused():
     frames[0].save(stream, 'GIF', save_all=True, append_images=frames[1:])
     with pytest.raises(UnreadableImageError, match='animated'):
         decode_picture(stream.getvalue(), 'photo')
+
+
+@pytest.mark.parametrize(
+    'options',
+    [{'photometric': 'rgb', 'planarconfig': 'separate'}, {'photometric': 'miniswhite'}],
+    ids=['planes', 'white is zero'],
+)
+def test_16_bit_tiff_that_would_come_out_wrong_is_refused(options):
+    array = noise(3, 5, 7, dtype=np.uint16) if 'planarconfig' in options else noise(5, 7, dtype=np.uint16)
+    with pytest.raises(UnreadableImageError, match='^photo: 16 bits in an unusual form; save it as plain 16-bit PNG$'):
+        decode_picture(tiff(array, **options), 'photo')
+
+
+def test_tiff_of_several_pages_is_refused():
+    with pytest.raises(UnreadableImageError, match='^photo: several pages; save them as single pictures$'):
+        decode_picture(tiff(noise(2, 5, 7), photometric='minisblack'), 'photo')
 
 
 def test_bomb_is_refused_by_its_header_alone():
