@@ -208,6 +208,18 @@ def read_landmark_rows(path: Path) -> Iterator[tuple[str, np.ndarray]]:
             yield row[0], points
 
 
+def read_yaws(path: Path) -> dict[str, float]:
+    """Return name -> ``yaw_of`` the face, from a landmarks.csv.
+
+    Raises:
+        UsageError: the file is missing or not one.
+    """
+    try:
+        return {name: yaw_of(points) for name, points in read_landmarks(path).items()}
+    except (OSError, ValueError) as error:
+        raise UsageError(f'{path}: not a landmarks.csv ({error}); `mmrbgan prepare` makes one') from error
+
+
 def write_landmarks(path: Path, landmarks: Mapping[str, np.ndarray]) -> None:
     """Write name -> (68, 2) landmarks in the form that ``read_landmarks`` reads."""
     with path.open('w', newline='', encoding='utf-8') as file:

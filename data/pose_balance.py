@@ -9,7 +9,7 @@ import numpy as np
 
 from mmrbgan_arch.errors import UsageError
 
-from .components import LANDMARKS_FILE, YAW_EDGES, read_landmarks, yaw_of
+from .components import LANDMARKS_FILE, YAW_EDGES, read_yaws
 
 TURNED = 3  # edges up to 'turned'; profiles count as turned, or a dozen of them would be seen all the time
 
@@ -45,11 +45,8 @@ def balance_poses(share: float, names: Sequence[str], root: Path, where: str) ->
             f'{where}.pose_balance: no {str(path)!r} to tell how far faces are turned; `mmrbgan prepare` '
             'makes one beside a folder of faces; or remove pose_balance'
         )
-    try:
-        yaws = {name: abs(yaw_of(points)) for name, points in read_landmarks(path).items()}
-    except (OSError, ValueError) as error:
-        raise UsageError(f'{path}: not a landmarks.csv ({error}); `mmrbgan prepare` makes one') from error
-    turned = np.array([yaws.get(name, np.nan) for name in names])
+    yaws = read_yaws(path)
+    turned = np.abs([yaws.get(name, np.nan) for name in names])
     edges = (*YAW_EDGES[:TURNED], np.inf)
     bins = [np.flatnonzero((turned >= low) & (turned < high)) for low, high in itertools.pairwise(edges)]
     if not any(map(len, bins)):

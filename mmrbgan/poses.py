@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmrbgan_arch.errors import UsageError
-from mmrbgan_data.components import LANDMARKS_FILE, YAW_EDGES, read_landmarks, yaw_of
+from mmrbgan_data.components import LANDMARKS_FILE, YAW_EDGES, read_yaws, yaw_of
 
 from .evaluation_set import EvaluationSet, Pictures
 
@@ -50,11 +49,7 @@ def find_poses(faces: EvaluationSet, landmarks: str | None) -> PoseFinder:
     if path is None:
         kind = next(kind for kind in ('gt', 'lq', 'restored') if kind in faces.sources)
         return PoseFinder(f'dlib, 68 points on {kind}', None)
-    try:
-        table = read_landmarks(path)
-    except (OSError, ValueError) as error:
-        raise UsageError(f'{path}: not a landmarks.csv ({error}); `mmrbgan prepare` makes one') from error
-    return PoseFinder(path.name, {str(Path(name).with_suffix('')): yaw_of(points) for name, points in table.items()})
+    return PoseFinder(path.name, {str(Path(name).with_suffix('')): yaw for name, yaw in read_yaws(path).items()})
 
 
 def pose_masks(yaws: list[float | None]) -> list[tuple[str, np.ndarray]]:

@@ -210,19 +210,22 @@ def test_stopped_run_goes_on_after_a_move(photos, monkeypatch):
     assert annotated(prepare(photos), ()) == sorted([*before[1:], 'moved/a_0.png'])
 
 
-def test_duplicate_takes_the_place_of_one_that_is_gone(photos):
+def add_twin(photos):
+    """A copy of a.png, with its landmarks."""
     shutil.copy(photos / 'a.png', photos / 'twin.png')
     landmarks = read_landmarks(photos.parent / 'landmarks.csv')
     write_landmarks(photos.parent / 'landmarks.csv', {**landmarks, 'twin.png': landmarks['a.png']})
+
+
+def test_duplicate_takes_the_place_of_one_that_is_gone(photos):
+    add_twin(photos)
     before = annotated(prepare(photos), ())
     (photos / 'a.png').unlink()
     assert annotated(prepare(photos), ()) == sorted([*before[1:], 'twin_0.png'])
 
 
 def test_duplicate_takes_the_place_of_one_that_has_changed(photos):
-    shutil.copy(photos / 'a.png', photos / 'twin.png')
-    landmarks = read_landmarks(photos.parent / 'landmarks.csv')
-    write_landmarks(photos.parent / 'landmarks.csv', {**landmarks, 'twin.png': landmarks['a.png']})
+    add_twin(photos)
     before = annotated(prepare(photos), ())
     write_image(photos / 'a.png', draw_face(np.random.default_rng(99), SIZE)[0])
     assert annotated(prepare(photos), ()) == sorted([*before, 'twin_0.png'])

@@ -217,6 +217,11 @@ def test_a_validation_set_that_was_missed_is_made_up(folder, monkeypatch):
     assert newest_log(folder).count('Validation second') == 2 and newest_log(folder).count('Validation val:') == 1
 
 
+def test_a_validation_has_defaults(folder):
+    assert tiny_run.start(tiny_run.options(train={'total_iter': 4}, val={})) == 0
+    assert newest_log(folder).count('Validation val: 3 faces') == 2  # with each checkpoint, of every second iteration
+
+
 def test_a_metric_may_come_with_a_resume(folder):
     content = tiny_run.options(train={'total_iter': 4})
     assert tiny_run.start(content) == 0
