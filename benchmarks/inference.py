@@ -8,9 +8,11 @@
     python benchmarks/plot_inference.py                             # the README's picture, from the last two's JSON
 
 All weights are random; peers are built from their architectures' classes in spandrel and spandrel_extra_arches (`pip
-install 'mmrbgan[baselines]'`) and run as they come, in eager mode. One round runs every network once, and the medians
-are over rounds, so that a slow minute of the machine slows all of them. 'GFLOP' are the operations of the network as
-its authors write it; ours does fewer of them (docs/performance.md), so its share of the peak may exceed 100 %.
+install 'mmrbgan[baselines]'`) and run as they come, in eager mode and float32 (`--peer-precision` for another). Every
+network lives in a process of its own, as its users have it. One round runs every network once, and
+the medians are over rounds, so that a slow minute of the machine slows all of them. 'GFLOP' are the operations of the
+network as its authors write it; ours does fewer of them (docs/performance.md), so that its share of the peak may exceed
+100 %. The peak is the better of a matrix product and a convolution in the network's precision, measured in every round.
 """
 
 import argparse
@@ -20,11 +22,13 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -38,7 +42,8 @@ RESULTS = Path(__file__).parent / 'results'
 SIZE, REFERENCE = 512, 'GFPGAN'
 OURS = {'MMRBGAN': 1.0, 'MMRBGAN narrow 0.5': 0.5}
 PEERS = ('GFPGAN', 'RestoreFormer', 'CodeFormer')
-EXTRA = ('MMRBGAN training form', 'MMRBGAN direct')
+EXTRA = ('MMRBGAN training form', 'MMRBGAN direct', 'MMRBGAN winograd')
+PEAK = 'peak'
 SIZES, BATCHES, FACES = (256, 512, 1024), (1, 2, 4, 8, 16), (1, 4, 16)
 Run = Callable[[Tensor], Any]
 
@@ -47,8 +52,10 @@ def main() -> None:
     """Measure what is asked for; print tables, write JSON."""
     args = read_arguments()
     torch.set_num_threads(args.threads)
-    if args.memory_of:
-        print(peak_memory(args.memory_of, args))
+    if args.serve:
+        serve(args.serve, args)
+    elif args.memory_of:
+        serve(args.memory_of, args, given=['1', '1'])
     elif args.start:
         show_start()
     elif args.floor:
@@ -63,18 +70,19 @@ def read_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--device', default='cpu')
-    parser.add_argument('--precision', default='float32', help='float32, bfloat16, auto (for all networks)')
+    parser.add_argument('--precision', default='float32', help='of our networks: float32, bfloat16, auto')
+    parser.add_argument('--peer-precision', default='float32', help='of the others, by autocast')
     parser.add_argument('--threads', type=int, default=2)
     parser.add_argument('--rounds', type=int, default=5)
     parser.add_argument('--batches', type=int, nargs='+', default=[1, 4])
     parser.add_argument('--networks', nargs='+', default=[*OURS, *PEERS], choices=[*OURS, *PEERS, *EXTRA])
     parser.add_argument('--compile', action='store_true', help='ours through torch.compile')
-    parser.add_argument('--no-memory', action='store_true', help='leave the processes for memory out')
     parser.add_argument('--growth', action='store_true', help='time against size, batch and faces, ours alone')
     parser.add_argument('--floor', action='store_true', help='print operations and bytes of ours, form by form')
     parser.add_argument('--start', action='store_true', help='time importing and --help')
     parser.add_argument('--out', type=Path, help='JSON (default: benchmarks/results/inference_KIND_DEVICE.json)')
-    parser.add_argument('--memory-of', help=argparse.SUPPRESS)
+    parser.add_argument('--memory-of', help='print the seconds and the peak memory of this network alone, in GB')
+    parser.add_argument('--serve', help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
@@ -109,12 +117,12 @@ def leave_the_start(network: nn.Module) -> nn.Module:
 
 def runner(name: str, size: int, args: argparse.Namespace) -> Run:
     """Return the function that runs a batch as its users would run it."""
-    device, dtype = torch.device(args.device), pick_precision(args.precision, torch.device(args.device))
+    device, dtype = torch.device(args.device), precision_of(name, args)
     network = build(name, size).to(device)
     if name in OURS:
         return FaceNetwork(network, size, device, args.precision, 1, compile=args.compile, release=True).network
-    if name == 'MMRBGAN direct':
-        return network.prepare_for_inference(dtype, winograd=False, release=True)
+    if name in ('MMRBGAN direct', 'MMRBGAN winograd'):
+        return network.prepare_for_inference(dtype, winograd=name.endswith('winograd'), release=True)
     if name == 'MMRBGAN training form':
         network = network.to(memory_format=torch.channels_last)
     arguments = {'randomize_noise': False} if name == 'GFPGAN' else {}
@@ -124,6 +132,12 @@ def runner(name: str, size: int, args: argparse.Namespace) -> Run:
             return network(x, **arguments)
 
     return run
+
+
+def precision_of(name: str, args: argparse.Namespace) -> torch.dtype:
+    """Return the precision in which a network runs."""
+    ours = name.startswith('MMRBGAN')
+    return pick_precision(args.precision if ours else args.peer_precision, torch.device(args.device))
 
 
 def count_gflop(name: str, size: int) -> float:
@@ -158,33 +172,38 @@ def finish(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def matrix_product(device: str, dtype: torch.dtype) -> tuple[Callable[[], Any], float]:
-    """Return a large matrix product and its operations, in units of 10^9: what the machine can do at most."""
-    side = 8192 if device.startswith('cuda') else 2048
-    one, other = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
-    return lambda: torch.mm(one, other), 2 * side**3 / 1e9
-
-
-def median_seconds(runs: dict[str, Callable[[], Any]], rounds: int, device: str) -> dict[str, list[float]]:
+def median_seconds(runs: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
     """Return the seconds of every run in every round; the first round warms up and does not count."""
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for i in range(rounds + 1):
         for name, run in runs.items():
-            once = timed(run, device)
+            once = run()
             if i:
                 seconds[name].append(once)
     return seconds
 
 
-def peak_memory(name: str, args: argparse.Namespace) -> float:
-    """Return the most memory of this process, or of the GPU, after two faces one by one; in units of 10^9 bytes."""
-    with torch.inference_mode():
-        run = runner(name, SIZE, args)
-        for _ in range(2):
-            run(torch.rand(1, 3, SIZE, SIZE, device=args.device) * 2 - 1)
-    if args.device.startswith('cuda'):
-        return torch.cuda.max_memory_allocated() / 1e9
-    return peak_resident()
+def peak_rate(dtype: torch.dtype, device: str) -> float:
+    """Return the operations per second of the faster of a matrix product and a convolution, in units of 10^9.
+
+    A convolution is oneDNN's or cuDNN's; on some CPUs it uses wider instructions than the library of the product does.
+    """
+    side = 8192 if device.startswith('cuda') else 2048
+    one, other = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
+    x = torch.randn(1, 512, side // 32, side // 32, device=device, dtype=dtype).to(memory_format=torch.channels_last)
+    weight = torch.randn(512, 512, 3, 3, device=device, dtype=dtype).to(memory_format=torch.channels_last)
+    work = {
+        2 * side**3: lambda: torch.mm(one, other),
+        2 * weight.numel() * x[0, 0].numel(): lambda: F.conv2d(x, weight, padding=1),
+    }
+    for run in work.values():
+        run()
+    return max(operations / timed(run, device) for operations, run in work.items()) / 1e9
+
+
+def peak_memory(device: str) -> float:
+    """Return the most memory of this process, or of the GPU, in units of 10^9 bytes."""
+    return torch.cuda.max_memory_allocated() / 1e9 if device.startswith('cuda') else peak_resident()
 
 
 def peak_resident() -> float:
@@ -195,49 +214,86 @@ def peak_resident() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 
-def memory_in_a_process(name: str, args: argparse.Namespace) -> float:
-    """Return ``peak_memory`` of a process of its own."""
-    command = [sys.executable, __file__, '--memory-of', name, '--device', args.device, '--precision', args.precision]
-    done = subprocess.run([*command, '--threads', str(args.threads)], capture_output=True, text=True, check=True)
-    return float(done.stdout.splitlines()[-1])
-
-
 @torch.inference_mode()
+def serve(name: str, args: argparse.Namespace, given: list[str] | None = None) -> None:
+    """For every batch size read, run the network once; print its seconds and the peak memory so far.
+
+    For every precision read, print the machine's rate in it.
+    """
+    run = None if name == PEAK else runner(name, SIZE, args)
+    for line in given or sys.stdin:
+        if run is None:
+            print(peak_rate(getattr(torch, line.strip()), args.device), flush=True)
+            continue
+        x = torch.rand(int(line), 3, SIZE, SIZE, device=args.device) * 2 - 1
+        seconds = timed(lambda x=x: run(x), args.device)
+        print(seconds, peak_memory(args.device), flush=True)
+
+
+@contextmanager
+def served(name: str, args: argparse.Namespace) -> Iterator[Callable[[str], list[float]]]:
+    """Keep a network in a process of its own and yield the function that sends it one line and reads its numbers."""
+    command = [sys.executable, __file__, '--serve', name, '--device', args.device, '--threads', str(args.threads)]
+    command += ['--precision', args.precision, '--peer-precision', args.peer_precision]
+    command += ['--compile'] * args.compile
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+
+        def ask(line: str) -> list[float]:
+            process.stdin.write(f'{line}\n')
+            process.stdin.flush()
+            answer = process.stdout.readline()
+            if not answer:
+                raise SystemExit(f'{name} ended; what it printed above says why')
+            return [float(part) for part in answer.split()]
+
+        yield ask
+
+
 def measure_networks(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Time every network at every batch, print the table."""
-    product, gflop_of_product = matrix_product(args.device, pick_precision(args.precision, torch.device(args.device)))
     flop = {name: count_gflop(name, SIZE) for name in args.networks}
-    networks = {name: runner(name, SIZE, args) for name in args.networks}
-    memory = {name: None if args.no_memory else memory_in_a_process(name, args) for name in args.networks}
+    types = {name: str(precision_of(name, args)).removeprefix('torch.') for name in args.networks}
     lines = []
     print(f'{described(args)}; per face of {SIZE} px, medians of {args.rounds} rounds\n')
-    print('| network | batch | seconds | of GFPGAN | GFLOP | GFLOP/s | of the peak | peak memory |')
-    print('| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |')
-    for batch in args.batches:
-        x = torch.rand(batch, 3, SIZE, SIZE, device=args.device) * 2 - 1
-        runs = {'peak': product} | {name: (lambda run=run, x=x: run(x)) for name, run in networks.items()}
-        if args.compile:
-            first = {name: timed(run, args.device) for name, run in runs.items() if name in OURS}
-            told = (f'{name}: first batch of {batch} in {one:.1f} s' for name, one in first.items())
-            print(*told, sep='; ', file=sys.stderr)
-        seconds = median_seconds(runs, args.rounds, args.device)
-        peak = gflop_of_product / statistics.median(seconds.pop('peak'))
-        faces = {name: [one / batch for one in values] for name, values in seconds.items()}
-        for name, values in faces.items():
-            line = one_line(name, batch, values, faces.get(REFERENCE), flop[name], peak, memory[name])
-            lines.append(line)
-            print(as_row(line), flush=True)
+    print('| network | precision | batch | seconds | of GFPGAN | GFLOP | GFLOP/s | peak | of it | peak memory |')
+    print('| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |')
+    with ExitStack() as stack:
+        ask = {name: stack.enter_context(served(name, args)) for name in (PEAK, *args.networks)}
+        memory: dict[str, float] = {}
+        for batch in sorted(args.batches):
+            faces, rates = measure_rounds(ask, batch, types, memory, args)
+            for name, values in faces.items():
+                line = one_line(name, batch, values, faces.get(REFERENCE), flop[name], rates[types[name]])
+                line |= {'precision': types[name], 'memory_gb': memory[name] if batch == min(args.batches) else None}
+                lines.append(line)
+                print(as_row(line), flush=True)
     return lines
 
 
-def one_line(
-    name: str,
+def measure_rounds(
+    ask: dict[str, Callable[[str], list[float]]],
     batch: int,
-    seconds: list[float],
-    reference: list[float] | None,
-    gflop: float,
-    peak: float,
-    memory: float | None,
+    types: dict[str, str],
+    memory: dict[str, float],
+    args: argparse.Namespace,
+) -> tuple[dict[str, list[float]], dict[str, float]]:
+    """Return the seconds per face of every network, and the machine's rate by precision; note the peak memory."""
+
+    def run(name: str) -> float:
+        seconds, memory[name] = ask[name](str(batch))
+        return seconds / batch
+
+    runs = {dtype: lambda dtype=dtype: ask[PEAK](dtype)[0] for dtype in sorted(set(types.values()))}
+    runs |= {name: lambda name=name: run(name) for name in types}
+    if args.compile:
+        first = {name: runs[name]() * batch for name in types if name in OURS}
+        print(*(f'{name}: first batch of {batch} in {one:.1f} s' for name, one in first.items()), sep='; ')
+    found = median_seconds(runs, args.rounds)
+    return {name: found[name] for name in types}, {dtype: max(found[dtype]) for dtype in set(types.values())}
+
+
+def one_line(
+    name: str, batch: int, seconds: list[float], reference: list[float] | None, gflop: float, peak: float
 ) -> dict[str, Any]:
     """Return one line of the table; the ratio is the median of the ratios round by round."""
     median = statistics.median(seconds)
@@ -253,7 +309,6 @@ def one_line(
         'gflop_per_s': gflop / median,
         'peak_gflop_per_s': peak,
         'share': gflop / median / peak,
-        'memory_gb': memory if batch == 1 else None,
     }
 
 
@@ -262,8 +317,9 @@ def as_row(line: dict[str, Any]) -> str:
     ratio = '' if line['of_gfpgan'] is None else f'{line["of_gfpgan"]:.2f}'
     memory = '' if line['memory_gb'] is None else f'{line["memory_gb"]:.2f} GB'
     return (
-        f'| {line["network"]} | {line["batch"]} | {line["seconds"]:.4g} | {ratio} | {line["gflop"]:.0f} | '
-        f'{line["gflop_per_s"]:.0f} | {line["share"]:.0%} | {memory} |'
+        f'| {line["network"]} | {line["precision"]} | {line["batch"]} | {line["seconds"]:.4g} | {ratio} | '
+        f'{line["gflop"]:.0f} | {line["gflop_per_s"]:.0f} | {line["peak_gflop_per_s"]:.0f} | {line["share"]:.0%} | '
+        f'{memory} |'
     )
 
 
@@ -298,7 +354,8 @@ def grow(
     """Time one point of a curve, print it and keep it."""
     x = torch.rand(shape, device='cpu' if kind == 'faces' else args.device)
     given = x.numpy() if kind == 'faces' else x
-    seconds = statistics.median(median_seconds({'': lambda: run(given)}, args.rounds, args.device)[''])
+    once = {'': lambda: timed(lambda: run(given), args.device)}
+    seconds = statistics.median(median_seconds(once, args.rounds)[''])
     found[kind].setdefault(name, []).append([value, seconds])
     print(f'| {name} | {kind} {value} | {seconds:.4g} | {seconds / count:.4g} |', flush=True)
 
@@ -353,9 +410,8 @@ def show_start() -> None:
 
 def described(args: argparse.Namespace) -> str:
     """Say where this was measured."""
-    precision = str(pick_precision(args.precision, torch.device(args.device))).removeprefix('torch.')
     place = torch.cuda.get_device_name() if args.device.startswith('cuda') else f'CPU, {args.threads} threads'
-    return f'{place}, {precision}, torch {torch.__version__.split("+")[0]}{", compiled" if args.compile else ""}'
+    return f'{place}, torch {torch.__version__.split("+")[0]}{", compiled" if args.compile else ""}'
 
 
 def write(args: argparse.Namespace, kind: str, content: Any) -> None:

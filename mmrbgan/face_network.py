@@ -2,12 +2,17 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from mmrbgan_arch.errors import UsageError
+from mmrbgan_arch.memory import give_back_memory, keep_memory
+
+if TYPE_CHECKING:
+    from mmrbgan_arch.inference import InferenceMMRBGAN
 
 _LOGGER = logging.getLogger(__name__)
 Run = Callable[[Tensor], Tensor]
@@ -93,16 +98,20 @@ class FaceNetwork:
         self.runs = 0
         self.compile = compile
         network = network.to(device).eval()
-        self.network = self._ready(network, release and self.dtype == torch.float32)
-        # Half precision may overflow; then the exact network is needed again.
-        self._exact = None if self.dtype == torch.float32 else network
+        self._prepared: InferenceMMRBGAN | None = None
+        # float16 may overflow, weights and all; then the network is needed again. bfloat16 has float32's range.
+        self._exact = network if self.dtype == torch.float16 else None
+        self.network = self._ready(network, release and self._exact is None)
+        if device.type == 'cpu' and self.dtype == torch.bfloat16:  # faces ask for the same sizes again and again
+            give_back_memory()
+            keep_memory()
 
     def _ready(self, network: nn.Module, release: bool = False) -> Run:
         """Return the network as it runs fastest in the present precision."""
         run: Run = network
         if prepare := getattr(network, 'prepare_for_inference', None):
             # The compiler fuses what Winograd's method splits, so that it gets the plain convolutions.
-            run = prepare(self.dtype, False if self.compile else None, release=release)
+            run = self._prepared = prepare(self.dtype, False if self.compile else None, release=release)
         if self.compile:
             run = torch.compile(run, mode='reduce-overhead' if self.device.type == 'cuda' else 'default')
         return run
@@ -139,13 +148,14 @@ class FaceNetwork:
         return list(pictures.contiguous().cpu().numpy())
 
     def _go_exact(self) -> None:
-        assert self._exact is not None
         self.dtype = torch.float32
-        self.network = self._ready(self._exact)
-        self._exact = None
+        if self._exact is not None:
+            self.network, self._exact = self._ready(self._exact), None
+        elif self._prepared is not None:
+            self._prepared.in_float32()
 
     def _forward(self, batch: Tensor, dtype: torch.dtype) -> Tensor:
-        plain = self._exact is not None and not hasattr(self._exact, 'prepare_for_inference')
+        plain = self._prepared is None
         with torch.autocast(self.device.type, dtype=dtype, enabled=plain and dtype != torch.float32):
             return self.network(batch)
 

@@ -6,8 +6,6 @@ demodulation, bias and activation ride on the blur or on the way back from Winog
 it. In float32 on a CPU, large maps go through ``WinogradConv2d``. docs/performance.md says what each step brought.
 """
 
-import contextlib
-import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -29,6 +27,7 @@ from .layers import (
     leaky_relu,
     pixel_norm,
 )
+from .memory import give_back_memory
 from .mmrb_arch import MMRB
 from .stylegan2_arch import StyleBlock, StyleGAN2Prior, ToRGB
 from .winograd import WinogradConv2d
@@ -118,14 +117,19 @@ class DirectConv2d(nn.Module):
         out: Tensor | None = None,
     ) -> Tensor:
         """See ``WinogradConv2d.forward``."""
-        x = parts[0] if len(parts) == 1 and style is None else joined(parts, style)
-        if gain is None:
-            result = convolve(x, self.weight, self.bias, self.stride, self.padding, activate=self.activate)
+        if style is None or gain is None:
+            result = convolve(parts[0], self.weight, self.bias, self.stride, self.padding, activate=self.activate)
         else:
             assert self.bias is not None
-            result = F.conv2d(x, self.weight, None, self.stride, self.padding)
-            result = scaled_(result, gain, self.bias, self.activate)
+            result = self._modulated(parts, style, gain, self.bias)
         return result if out is None else out.copy_(result)
+
+    def _modulated(self, parts: list[Tensor], style: Tensor, gain: Tensor, bias: Tensor) -> Tensor:
+        if len(style) == 1:
+            weight = self.weight * modulation(style, gain, self.weight.dtype)
+            return convolve_parts(parts, weight, bias, self.padding, activate=self.activate)
+        result = F.conv2d(joined(parts, style), self.weight, padding=self.padding)
+        return scaled_(result, gain, bias, self.activate)
 
 
 Convolution = WinogradConv2d | DirectConv2d
@@ -245,13 +249,14 @@ class InferenceUp(nn.Module):
 
         The list of maps is emptied, so that their memory is free for the result. The margin is zero.
         """
-        x = parts[0] if style is None else joined(parts, style)
+        weight, channels, padding = self.weight, self.weight.shape[1], 1 + margin
+        if style is not None and gain is not None and len(style) == 1:
+            weight, style, gain = weight * modulation(style, gain, weight.dtype).transpose(0, 1), None, None
+        x = parts[0] if len(parts) == 1 and style is None else joined(parts, style)
         parts.clear()
-        x, channels = F.conv_transpose2d(x, self.weight, stride=2), self.weight.shape[1]
-        padding = 1 + margin
-        if gain is None or len(x) == 1:  # one sample's demodulation is part of the blur's kernel
-            kernel = self.kernel if gain is None else self.kernel * gain[0, :, None, None, None]
-            out = convolve(x, kernel, self.bias, 1, padding, groups=channels, activate=True)
+        x = F.conv_transpose2d(x, weight, stride=2)
+        if gain is None:
+            out = convolve(x, self.kernel, self.bias, 1, padding, groups=channels, activate=True)
         else:
             out = F.conv2d(x, self.kernel, None, padding=padding, groups=channels)
             out = scaled_(out, gain, self.bias, activate=True)
@@ -308,7 +313,6 @@ class InferenceStyleBlock(nn.Module):
         self.up = InferenceUp(weight, bias, blur, plan.dtype) if blur else None
         self.conv = None if blur else plan.convolution(weight, bias, size, activate=True)
         self.margin = 0 if self.conv is None else self.conv.margin
-        self.dtype = plan.dtype
         self.register_buffer('noise_weight', constant(block.noise_weight * GAIN, plan.dtype))
         self.register_buffer('noise_bias', constant(noise_bias[:, None, None], plan.dtype))
 
@@ -319,7 +323,7 @@ class InferenceStyleBlock(nn.Module):
 
         The second map is written over the decoder's, unless that is still needed.
         """
-        style, gain = (x.to(self.dtype) for x in self.modulation(w))
+        style, gain = self.modulation(w)
         if self.up is not None:
             first = self.up(parts, style, gain, margin)
         else:
@@ -348,8 +352,8 @@ class InferenceRGB(nn.Module):
     def forward(self, parts: list[Tensor], w: Tensor, image: Tensor | None) -> Tensor:
         """Maps (b, c, h, w), w, image (b, 3, h/2, w/2) or None -> (b, 3, h, w)."""
         weights = (self.weight * self.affine(w)[:, None]).to(parts[0].dtype).chunk(2, dim=2)  # (b, 3, c) each
-        rgb = sum(torch.bmm(weight, part.flatten(2)).to(w.dtype) for weight, part in zip(weights, parts, strict=True))
-        rgb = (rgb + self.bias[:, None]).unflatten(2, parts[0].shape[2:])
+        rgb = sum(product(part, weight).to(w.dtype) for part, weight in zip(parts, weights, strict=True))
+        rgb = rgb + self.bias[:, None, None]
         return rgb if image is None else rgb + F.conv_transpose2d(image, self.kernel, stride=2, padding=1, groups=3)
 
 
@@ -409,18 +413,24 @@ class InferenceMMRBGAN(nn.Module):
         if x.ndim != 4 or x.shape[1:] != (3, self.out_size, self.out_size):
             raise ValueError(f'this network takes (b, 3, {self.out_size}, {self.out_size}); found {tuple(x.shape)}')
         x = (x - self.middle) / self.half_range
+        if x.device.type != 'cpu' or len(x) == 1:
+            restored = self._restored(x)
+        else:  # batches save nothing on a CPU, and a single sample's style goes into the weights
+            restored = torch.cat([self._restored(one) for one in x.split(1)])
+        return restored * self.half_range + self.middle
+
+    def in_float32(self) -> 'InferenceMMRBGAN':
+        """Go on in float32, in place, with the weights as they are; return self."""
+        self.dtype = torch.float32
+        return self.float()
+
+    def _restored(self, x: Tensor) -> Tensor:
         z, features = self.encoder(x.to(self.dtype, memory_format=torch.channels_last))
         decoded = self.decoder(features)
         features.clear()
-        if x.device.type == 'cpu' and not torch.compiler.is_compiling():
+        if self.dtype is torch.float32 and x.device.type == 'cpu' and not torch.compiler.is_compiling():
             give_back_memory()  # the prior's last scale is the peak of memory
-        return self.prior(z, decoded) * self.half_range + self.middle
-
-
-def give_back_memory() -> None:
-    """Hand freed memory back to the system: glibc keeps it, in holes that the larger new weights do not fit into."""
-    with contextlib.suppress(OSError, AttributeError, TypeError):  # only glibc has the call
-        ctypes.CDLL(None).malloc_trim(0)
+        return self.prior(z, decoded)
 
 
 def scaled_weight(conv: EqualizedConv2d) -> Tensor:
@@ -450,19 +460,48 @@ def convolve(
     activate: bool = False,
 ) -> Tensor:
     """Convolution and leaky ReLU, as one operation of oneDNN where there is one."""
-    compiling = torch.compiler.is_compiling()  # the compiler fuses by itself, and better
-    if activate and not compiling and x.device.type == 'cpu' and x.dtype in FUSED_TYPES:
+    if activate and fuses(x):
         pads, strides, unary = [padding] * 2, [stride] * 2, ('leaky_relu', [SLOPE], '')
         return torch.ops.mkldnn._convolution_pointwise(x, weight, bias, pads, strides, [1, 1], groups, *unary)
     result = F.conv2d(x, weight, bias, stride, padding, groups=groups)
     return leaky_relu(result) if activate else result
 
 
+def convolve_parts(parts: list[Tensor], weight: Tensor, bias: Tensor, padding: int, *, activate: bool) -> Tensor:
+    """Convolution, with stride 1, of maps that follow each other in the channels; where oneDNN adds, without a copy."""
+    if len(parts) == 1 or not fuses(parts[0]):
+        x = parts[0] if len(parts) == 1 else joined(parts, None)
+        return convolve(x, weight, bias, 1, padding, activate=activate)
+    weights = weight.split([part.shape[1] for part in parts], dim=1)
+    out = F.conv2d(parts[0], weights[0], bias, padding=padding)
+    for part, some in zip(parts[1:], weights[1:], strict=True):
+        window = ([padding] * 2, [1, 1], [1, 1], 1)  # padding, stride, dilation, groups
+        torch.ops.mkldnn._convolution_pointwise_.binary(out, part, some, None, *window, 'add', 1.0, None, [], None)
+    return leaky_relu(out) if activate else out
+
+
+def fuses(x: Tensor) -> bool:
+    """Say whether oneDNN's fused operations take this map; the compiler fuses by itself, and better."""
+    return x.device.type == 'cpu' and x.dtype in FUSED_TYPES and not torch.compiler.is_compiling()
+
+
+def modulation(style: Tensor, gain: Tensor, dtype: torch.dtype) -> Tensor:
+    """The factor of one sample's weight: style (1, in), gain (1, out) -> (out, in, 1, 1)."""
+    return torch.outer(gain[0], style[0]).to(dtype)[:, :, None, None]
+
+
+def product(x: Tensor, weight: Tensor) -> Tensor:
+    """Maps (b, c, h, w), one matrix (out, c) for each -> (b, out, h, w); reads the maps as they lie in memory."""
+    pixels = x.permute(0, 2, 3, 1)  # (b, h, w, c)
+    out = torch.matmul(pixels.flatten(1, 2), weight.transpose(1, 2))
+    return out.unflatten(1, pixels.shape[1:3]).permute(0, 3, 1, 2)
+
+
 def joined(parts: list[Tensor], style: Tensor | None) -> Tensor:
     """Concatenate maps along the channels, multiplied by the style (b, c), in one pass."""
     widths = [part.shape[1] for part in parts]
     out = framed_empty(parts[0], sum(widths), 0)
-    styles = [None] * len(parts) if style is None else style[:, :, None, None].split(widths, dim=1)
+    styles = [None] * len(parts) if style is None else style.to(out.dtype)[:, :, None, None].split(widths, dim=1)
     for part, factor, target in zip(parts, styles, out.split(widths, dim=1), strict=True):
         if factor is None or torch.compiler.is_compiling():  # the compiler takes no strided `out`, and fuses the copy
             target.copy_(part if factor is None else part * factor)
@@ -473,7 +512,7 @@ def joined(parts: list[Tensor], style: Tensor | None) -> Tensor:
 
 def scaled_(x: Tensor, gain: Tensor, bias: Tensor, activate: bool) -> Tensor:
     """Gain * x + bias in place; gain (b, c), bias (c,)."""
-    add_product(bias[:, None, None], x, gain[:, :, None, None], x)
+    add_product(bias[:, None, None], x, gain.to(x.dtype)[:, :, None, None], x)
     return leaky_relu(x) if activate else x
 
 

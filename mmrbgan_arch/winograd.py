@@ -88,8 +88,8 @@ class WinogradConv2d(nn.Module):
             out = parts[0].new_empty(batch, height, width, self.out_channels).permute(0, 3, 1, 2)
         for i in range(batch):
             maps = [part[i].permute(1, 2, 0) for part in parts]
-            scale = None if style is None else style[i]
-            factor = None if gain is None else gain[i]
+            scale = None if style is None else style[i].to(out.dtype)
+            factor = None if gain is None else gain[i].to(out.dtype)
             self._one(maps, scale, factor, out[i].permute(1, 2, 0))
         return out
 

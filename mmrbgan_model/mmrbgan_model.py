@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from mmrbgan_arch import MMRBGAN, MMRBGANArcFace, basicsr_bridge
 from mmrbgan_arch.errors import UsageError
+from mmrbgan_arch.memory import keep_memory
 from mmrbgan_arch.option_reader import read_options
 from mmrbgan_arch.weights_cache import find_weights
 from mmrbgan_data.components import COMPONENTS
@@ -68,7 +69,7 @@ class MMRBGANModel(BaseModel):
 
     def _init_training(self) -> None:
         if self.device.type == 'cpu':
-            speed.keep_memory()
+            keep_memory()
         self._add_ema()
         self.net_d = self._add_discriminator()
         self.component_nets = self._add_component_nets()

@@ -1,12 +1,11 @@
-"""What a step may cost: reduced precision, recomputed activations, batches in parts, Winograd, kept memory.
+"""What a step may cost: reduced precision, recomputed activations, batches in parts, Winograd.
 
 Each changes the result by no more than its kind of rounding; none changes a state dict.
 """
 
-import ctypes
 import functools
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -22,7 +21,6 @@ from mmrbgan_arch.stylegan2_arch import StyleBlock, ToRGB
 from .winograd_training import WinogradConvolutions
 
 _TYPES = {'bf16': torch.bfloat16, 'fp16': torch.float16}
-_MALLOPT = {-4: 0, -1: 2**31 - 1, -2: 2**26}  # M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD of malloc.h
 _RECOMPUTED = (ResidualBlock, MMRB, StyleBlock, ToRGB, UpConvLayer, ConvLayer)
 
 
@@ -45,17 +43,6 @@ def recompute_activations(network: nn.Module) -> None:
     """Let the blocks of ``network`` keep their inputs alone and compute the rest again when gradients need it."""
     for module in _outermost(network, _RECOMPUTED):
         module.__class__ = _recomputing(type(module))  # type: ignore[arg-type]
-
-
-def keep_memory() -> None:
-    """Let glibc keep freed memory for the next step, which asks for the same sizes; elsewhere do nothing.
-
-    By default every feature map of a step on the CPU is mapped anew by the system, which clears it page by page.
-    """
-    with suppress(OSError, AttributeError, TypeError):  # another system or another C library
-        mallopt = ctypes.CDLL(None).mallopt
-        for parameter, value in _MALLOPT.items():
-            mallopt(parameter, value)
 
 
 def parts(batch: Mapping[str, Tensor | None], count: int) -> Iterator[dict[str, Tensor | None]]:

@@ -63,10 +63,11 @@ def test_release_keeps_one_form_of_the_weights():
     assert network.prior.blocks[0].bias.numel() == 0
 
 
-def test_the_exact_form_stays_for_half_precision():
+@pytest.mark.parametrize(('kind', 'stays'), [('float16', True), ('bfloat16', False)])
+def test_the_exact_form_stays_where_weights_may_overflow(kind, stays):
     network = small()
-    FaceNetwork(network, 32, CPU, 'bfloat16', release=True)
-    assert network.prior.blocks[0].bias.numel() > 0
+    FaceNetwork(network, 32, CPU, kind, release=True)
+    assert (network.prior.blocks[0].bias.numel() > 0) == stays
 
 
 def test_a_non_finite_result_is_computed_again_in_float32(caplog):
@@ -78,6 +79,16 @@ def test_a_non_finite_result_is_computed_again_in_float32(caplog):
     runner = FaceNetwork(network, 32, CPU, 'float16')
     np.testing.assert_array_equal(runner(faces), expected)
     assert runner.dtype == torch.float32
+    assert 'going on in float32' in caplog.text
+
+
+def test_bfloat16_goes_on_in_float32_without_the_exact_form(monkeypatch, caplog):
+    runner = FaceNetwork(small(), 32, CPU, 'bfloat16', release=True)
+    close, half = FaceNetwork(small(), 32, CPU, 'float32')(noise()), runner.network
+    broken = lambda x: half(x) * (torch.nan if half.dtype == torch.bfloat16 else 1)  # noqa: E731
+    monkeypatch.setattr(runner, 'network', broken)
+    np.testing.assert_allclose(runner(noise()), close, atol=0.01)
+    assert runner.dtype == half.dtype == half.encoder.stem.weight.dtype == torch.float32
     assert 'going on in float32' in caplog.text
 
 
