@@ -102,9 +102,9 @@ class FaceNetwork:
         # float16 may overflow, weights and all; then the network is needed again. bfloat16 has float32's range.
         self._exact = network if self.dtype == torch.float16 else None
         self.network = self._ready(network, release and self._exact is None)
-        if device.type == 'cpu' and self.dtype == torch.bfloat16:  # faces ask for the same sizes again and again
+        if device.type == 'cpu' and self._prepared is not None and not self._prepared.winograd:
             give_back_memory()
-            keep_memory()
+            keep_memory()  # every face asks for the same sizes; Winograd's weights leave no room for it
 
     def _ready(self, network: nn.Module, release: bool = False) -> Run:
         """Return the network as it runs fastest in the present precision."""

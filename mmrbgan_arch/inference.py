@@ -3,7 +3,7 @@
 Computes what ``MMRBGAN`` computes (``tests/test_inference.py``). Equalized rates and gains are multiplied into the
 weights; Eq. 7-9 have no activation between them, so 3x3, 5x5 and 1x1 of an MMRB become one 5x5 convolution;
 demodulation, bias and activation ride on the blur or on the way back from Winograd's domain, the style on the way into
-it. In float32 on a CPU, large maps go through ``WinogradConv2d``. docs/performance.md says what each step brought.
+it. Where it pays, large maps go through ``WinogradConv2d``. docs/performance.md says what each step brought.
 """
 
 from collections.abc import Callable
@@ -397,7 +397,7 @@ class InferenceMMRBGAN(nn.Module):
 
     def __init__(self, network: 'MMRBGAN', plan: Plan) -> None:
         super().__init__()
-        self.out_size, self.dtype = network.out_size, plan.dtype
+        self.out_size, self.dtype, self.winograd = network.out_size, plan.dtype, plan.winograd
         self.middle, self.half_range = network.middle, network.half_range
         self.encoder = InferenceEncoder(network.encoder, plan, network.out_size)
         self.decoder = InferenceDecoder(network.decoder, plan)

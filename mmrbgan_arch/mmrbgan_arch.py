@@ -131,15 +131,16 @@ class MMRBGAN(nn.Module):
 
         Args:
             dtype: precision of its feature maps; by default the parameters'.
-            winograd: large convolutions by Winograd's method; by default in float32 on a CPU, where it pays.
+            winograd: large convolutions by Winograd's method; by default where it pays, in float32 on most CPUs.
             release: free this network's weights on the way, for the sake of memory; it is of no use afterwards.
         """
         from .inference import InferenceMMRBGAN, Plan
+        from .winograd import pays
 
         constant = self.prior.constant
         dtype = dtype or constant.dtype
         if winograd is None:
-            winograd = constant.device.type == 'cpu' and dtype is torch.float32
+            winograd = pays(constant.device, dtype)
         return InferenceMMRBGAN(self, Plan(dtype, winograd, release)).eval()
 
     def _to_network(self, x: Tensor) -> Tensor:

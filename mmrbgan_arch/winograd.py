@@ -6,8 +6,10 @@ transformed, multiplied as one batch of matrix products, and transformed back, s
 in the cache. Maps are (b, c, h, w) in channels_last memory.
 """
 
+import platform
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +19,21 @@ from .layers import leaky_relu
 POINTS = (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5)  # small integers and their inverses keep rounding small
 STRIP_BYTES = 9 * 2**20  # transformed inputs of one strip: measured best between 4 and 64 MiB
 _BUFFERS = threading.local()
+
+
+def pays(device: torch.device, dtype: torch.dtype) -> bool:
+    """Say whether Winograd's convolutions beat direct ones: in float32, where matrix products use the whole CPU.
+
+    MKL leaves AVX-512 unused on processors that are not Intel's, while oneDNN's direct convolutions use it.
+    """
+    whole = torch.backends.cpu.get_cpu_capability() != 'AVX512' or is_intel()
+    return device.type == 'cpu' and dtype is torch.float32 and whole
+
+
+def is_intel() -> bool:
+    """Say whether this processor is Intel's."""
+    told = Path('/proc/cpuinfo')
+    return 'GenuineIntel' in (told.read_text() if told.is_file() else platform.processor())
 
 
 def transforms(taps: int, outputs: int) -> tuple[Tensor, Tensor, Tensor]:

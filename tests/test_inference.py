@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from mmrbgan_arch import MMRBGAN, inference
+from mmrbgan_arch import MMRBGAN, inference, winograd
 from mmrbgan_arch.winograd import WinogradConv2d, transforms
 
 DIRECT_AND_WINOGRAD = pytest.mark.parametrize('winograd', [False, True], ids=['direct', 'winograd'])
@@ -121,6 +121,21 @@ def test_the_direct_form_compiles_as_one_graph():
 
 
 # Winograd
+
+
+@pytest.mark.parametrize(
+    ('dtype', 'capability', 'intel', 'expected'),
+    [
+        (torch.float32, 'AVX512', True, True),
+        (torch.float32, 'AVX512', False, False),
+        (torch.float32, 'AVX2', False, True),
+        (torch.bfloat16, 'AVX512', True, False),
+    ],
+)
+def test_winograd_is_used_where_products_are_fast(monkeypatch, dtype, capability, intel, expected):
+    monkeypatch.setattr(torch.backends.cpu, 'get_cpu_capability', lambda: capability)
+    monkeypatch.setattr(winograd, 'is_intel', lambda: intel)
+    assert moved().prepare_for_inference(dtype).winograd == expected
 
 
 @pytest.mark.parametrize('outputs', [2, 4])
