@@ -1,5 +1,6 @@
 """What every network promises: finite output, gradients where they belong, keys and shapes that never change."""
 
+import copy
 import functools
 import hashlib
 
@@ -11,9 +12,14 @@ from mmrbgan_arch.mmrbgan_arch import channel_widths
 
 
 @functools.cache
-def arcface():
-    """Its last layer alone has 17 M weights, so that all tests share one."""
+def fresh_arcface():
+    """Its last layer alone has 17 M weights, which take a second to draw."""
     return arch.MMRBGANArcFace()
+
+
+def arcface():
+    """A copy for each test, which may change it."""
+    return copy.deepcopy(fresh_arcface())
 
 
 SMALL = {'style_dim': 16, 'num_mlp': 2, 'narrow': 1 / 64}
