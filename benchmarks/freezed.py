@@ -1,7 +1,8 @@
 """What FreezeD saves (paper 3.3): seconds per discriminator step with and without frozen layers, in turn, medians.
 
-A step is what training does: logits of a true and of a restored batch, the loss of Eq. 11, backward, Adam. The pass of
-the generator's step (gradient to the image through the discriminator) is timed too: frozen layers take part in it.
+A step is what training does: logits of a true and of a restored batch, the loss of Eq. 11, backward, Adam; without the
+penalty of every 16th step, whose gradient to the image passes through the frozen layers. The pass of the generator's
+step (gradient to the image through the discriminator) is timed too: frozen layers take part in it.
 
     python benchmarks/freezed.py [--size 512] [--batch 1] [--narrow 1.0] [--freeze 5] [--repeat 5] [--device cpu]
 """
