@@ -53,8 +53,8 @@ def convert_gpen(generator: Path, discriminator: Path | None, use_mmrb: bool = T
     return networks
 
 
-def convert_arcface(weights: Path) -> dict[str, nn.Module]:
-    """Read ArcFace's file; returns file name -> network.
+def read_arcface(weights: Path) -> nn.Module:
+    """Read ArcFace's file.
 
     Raises:
         UsageError: the file is unreadable or holds another network.
@@ -62,7 +62,7 @@ def convert_arcface(weights: Path) -> dict[str, nn.Module]:
     network = load_network(weights)
     if not isinstance(network, MMRBGANArcFace):
         raise UsageError(f'{weights}: holds {type(network).__name__}, not the ResNet-18 of ArcFace')
-    return {'net_identity.pth': network}
+    return network
 
 
 def write_networks(networks: dict[str, nn.Module], folder: Path) -> None:
@@ -84,4 +84,4 @@ def _gpen(args: argparse.Namespace) -> dict[str, nn.Module]:
 
 
 def _arcface(args: argparse.Namespace) -> dict[str, nn.Module]:
-    return convert_arcface(args.weights)
+    return {'net_identity.pth': read_arcface(args.weights)}

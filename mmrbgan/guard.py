@@ -1,16 +1,22 @@
 """Turns what ends a command into an exit status: a user's error into one line, Ctrl-C into 130."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 
-USAGE_STATUS, INTERRUPT_STATUS = 2, 130
+USAGE_STATUS, INTERRUPT_STATUS, PIPE_STATUS = 2, 130, 141
 
 
 def guarded(command: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:
-    """Call ``command``; a UsageError is one line on stderr and status 2, Ctrl-C is status 130."""
+    """Call ``command``; a UsageError is one line on stderr and status 2; Ctrl-C is status 130, a closed pipe 141."""
     try:
-        return command(args)
+        status = command(args)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # what reads the output, `head` for example, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more at its exit
+        return PIPE_STATUS
     except ValueError as error:
         from mmrbgan_arch.errors import UsageError  # brings torch along, for which `--help` does not wait
 

@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,16 +15,22 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def _convert_gpen(files: list[Path]) -> 'dict[str, nn.Module]':
-    from .convert import convert_gpen
+def _gpen_generator(path: Path) -> 'nn.Module':
+    from mmrbgan_arch.gpen import convert_generator
 
-    return convert_gpen(files[0], files[1])
+    return convert_generator(path)
 
 
-def _convert_arcface(files: list[Path]) -> 'dict[str, nn.Module]':
-    from .convert import convert_arcface
+def _gpen_discriminator(path: Path) -> 'nn.Module':
+    from mmrbgan_arch.gpen import convert_discriminator
 
-    return convert_arcface(files[0])
+    return convert_discriminator(path)
+
+
+def _arcface(path: Path) -> 'nn.Module':
+    from .convert import read_arcface
+
+    return read_arcface(path)
 
 
 @dataclass(frozen=True)
@@ -32,10 +38,14 @@ class Release:
     """Public weights: where their authors put them, what they may be used for, and how they become ours."""
 
     address: str
-    files: tuple[str, ...]
-    convert: Callable[[list[Path]], 'dict[str, nn.Module]']
-    gives: tuple[str, ...]
+    files: Mapping[str, tuple[str, Callable[[Path], 'nn.Module']]]
+    """Their file -> ours, and the function that reads theirs."""
     licence: str
+
+    @property
+    def gives(self) -> list[str]:
+        """Names of the converted files."""
+        return [name for name, _ in self.files.values()]
 
 
 GPEN_ADDRESS = 'https://public-vigen-video.oss-cn-shanghai.aliyuncs.com/robin/models/'
@@ -43,21 +53,26 @@ GPEN_LICENCE = (
     "GPEN (https://github.com/yangxy/GPEN) states no licence for these weights: they stay their authors', and nothing "
     'here gives the right to pass them on or to use them commercially.'
 )
-GPEN_GIVES = ('net_g.pth', 'net_d.pth')
 ARCFACE_ADDRESS = 'https://github.com/TencentARC/GFPGAN/releases/download/v0.1.0/'
 ARCFACE_LICENCE = (
     'Published with GFPGAN (https://github.com/TencentARC/GFPGAN) without a licence of its own; its training data are '
     'for research.'
 )
+
+
+def _gpen(size: int) -> Release:
+    files = {
+        f'GPEN-BFR-{size}.pth': ('net_g.pth', _gpen_generator),
+        f'GPEN-BFR-{size}-D.pth': ('net_d.pth', _gpen_discriminator),
+    }
+    return Release(GPEN_ADDRESS, files, GPEN_LICENCE)
+
+
 RELEASES = {
-    'gpen-bfr-512': Release(
-        GPEN_ADDRESS, ('GPEN-BFR-512.pth', 'GPEN-BFR-512-D.pth'), _convert_gpen, GPEN_GIVES, GPEN_LICENCE
-    ),
-    'gpen-bfr-256': Release(
-        GPEN_ADDRESS, ('GPEN-BFR-256.pth', 'GPEN-BFR-256-D.pth'), _convert_gpen, GPEN_GIVES, GPEN_LICENCE
-    ),
+    'gpen-bfr-512': _gpen(512),
+    'gpen-bfr-256': _gpen(256),
     'arcface-resnet18': Release(
-        ARCFACE_ADDRESS, ('arcface_resnet18.pth',), _convert_arcface, ('net_identity.pth',), ARCFACE_LICENCE
+        ARCFACE_ADDRESS, {'arcface_resnet18.pth': ('net_identity.pth', _arcface)}, ARCFACE_LICENCE
     ),
 }
 
@@ -98,27 +113,26 @@ def get(name: str, offline: bool = False) -> list[Path]:
         try:
             fetch(release.address + file.name, file)
         except FetchError as error:
-            raise UsageError(f'{file.name} could not be fetched ({error}); {_by_hand(release, missing)}') from error
+            rest = [file for file in missing if not file.is_file()]
+            raise UsageError(f'{file.name} could not be fetched ({error}); {_by_hand(release, rest)}') from error
     for file in files:
         check_pinned(file)
-    networks = _convert(release, files, fetched=missing)
+    networks = {release.files[file.name][0]: _convert(release, file, file in missing) for file in files}
     for file in files:
         pin(file)
     write_networks(networks, raw / name)
     return [raw / name / file for file in release.gives]
 
 
-def _convert(release: Release, files: list[Path], fetched: list[Path]) -> 'dict[str, nn.Module]':
+def _convert(release: Release, file: Path, fetched: bool) -> 'nn.Module':
     """Convert; what was just fetched and is not the weights, such as a network's log-in page, is not kept."""
     try:
-        return release.convert(files)
+        return release.files[file.name][1](file)
     except UsageError as error:
         if not fetched:
             raise
-        for file in fetched:
-            file.unlink(missing_ok=True)
-        names = ' and '.join(file.name for file in fetched)
-        raise UsageError(f'{error}; removed what was fetched, {names}; {_by_hand(release, fetched)}') from error
+        file.unlink(missing_ok=True)
+        raise UsageError(f'{error}; removed what was fetched, {file.name}; {_by_hand(release, [file])}') from error
 
 
 def find(name: str) -> Path | None:

@@ -52,7 +52,7 @@ def network_of(state: Mapping[str, Tensor], where: str) -> nn.Module:
         raise UsageError(f'{where}: {_unknown(state)}')
     try:
         network = kind.network(**kind.options(state))
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, IndexError) as error:  # IndexError: a number where a layer's weight should be
         raise UsageError(f'{where}: looks like {kind.network.__name__}, but does not fit: {error}') from error
     fill(network, state, where)
     return network
@@ -102,9 +102,9 @@ def read_state(path: str | os.PathLike[str], key: str | None = None) -> dict[str
         raise UsageError(f'{path}: {nearest_key(key, map(str, content))}')
     key = key or next((name for name in ('params_ema', 'params') if name in content), None)
     state = content if key is None else content[key]
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, Mapping) or not all(is_plain(value) for value in state.values()):
         named = [str(name) for name in state] if isinstance(state, Mapping) else [type(state).__name__]
-        raise UsageError(f'{path}: expected a state dict of tensors, found {some(named)}')
+        raise UsageError(f'{path}: expected a state dict of plain tensors, found {some(named)}')
     return {str(name).removeprefix('module.').removeprefix('_orig_mod.'): value for name, value in state.items()}
 
 
@@ -127,6 +127,13 @@ def read_file(path: str | os.PathLike[str]) -> Mapping[str, Any]:
     if not isinstance(content, Mapping):
         raise UsageError(f'{path}: expected a dictionary of tensors, found {type(content).__name__}')
     return content
+
+
+def is_plain(value: Any) -> bool:
+    """Say whether ``value`` is a tensor as weights (floats) and counters (int64) are: dense, with its content."""
+    if not isinstance(value, Tensor) or value.layout != torch.strided or value.is_meta:
+        return False
+    return value.is_floating_point() or value.dtype is torch.int64
 
 
 def write_weights(path: str | os.PathLike[str], state: Mapping[str, Tensor]) -> None:
@@ -176,8 +183,13 @@ def _why_unreadable(error: Exception) -> str:
     return f'damaged or no weights file ({type(error).__name__}: {first_line[:120]})'
 
 
+def looks_like_gpen(state: Mapping[str, Tensor]) -> bool:
+    """Say whether keys are those of GPEN's files."""
+    return any(key.startswith(('ecd0.', 'generator.', 'convs.', 'final_linear.')) for key in state)
+
+
 def _unknown(state: Mapping[str, Tensor]) -> str:
-    if any(key.startswith(('ecd0.', 'generator.', 'convs.', 'final_linear.')) for key in state):
+    if looks_like_gpen(state):
         return 'looks like a GPEN file; run `mmrbgan convert gpen` first'
     known = ', '.join(kind.network.__name__ for kind in KINDS)
     return f'holds none of the networks {known}; its keys: {some(list(state)) or "none"}'

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from .checkpoints import check_fit, read_file, some
+from .checkpoints import check_fit, is_plain, read_file, some
 from .discriminator_arch import MMRBGANDiscriminator
 from .errors import UsageError
 from .hyperparameters import State, count_layers, width_options
@@ -35,7 +35,8 @@ def convert_generator(path: str | os.PathLike[str], use_mmrb: bool = True) -> MM
     """
     state = _read(path, ('g_ema', 'g'), 'generator')
     halvings, options = _read_options(state, 'ecd0.0.0.weight', 'ecd{}.0.1.weight', path)
-    options['style_dim'] = state['final_linear.0.weight'].shape[0] if 'final_linear.0.weight' in state else 512
+    latent = state.get('final_linear.0.bias')
+    options['style_dim'] = latent.numel() if latent is not None else 512
     options['num_mlp'] = count_layers(state, 'generator.style.{}.weight', start=1)
     network = _build(MMRBGAN, path, **options, use_mmrb=use_mmrb, prelu_start=1.0)
     _fill(network, state, generator_keys(halvings, options['num_mlp']), path)
@@ -113,8 +114,8 @@ def _read(path: str | os.PathLike[str], entries: tuple[str, ...], role: str) -> 
     entry = next((entry for entry in entries if isinstance(content.get(entry), Mapping)), None)
     content = content if entry is None else content[entry]
     state = {str(key).removeprefix('module.'): value for key, value in content.items()}
-    if not all(isinstance(value, Tensor) for value in state.values()):
-        raise UsageError(f'{path}: no GPEN {role}: expected tensors under {some(list(state))}')
+    if not all(is_plain(value) for value in state.values()):
+        raise UsageError(f'{path}: no GPEN {role}: expected plain tensors under {some(list(state))}')
     _check_filters(state, path)
     return {key: value for key, value in state.items() if not key.endswith('.kernel')}
 
@@ -124,11 +125,11 @@ def _read_options(state: State, stem: str, down: str, path: str | os.PathLike[st
     if stem not in state or down.format(1) not in state:
         raise UsageError(f'{path}: no GPEN file of this kind: {stem} is missing; its keys: {some(list(state))}')
     halvings = count_layers(state, down, start=1)
-    widths = {4 << halvings: state[stem].shape[0]}
-    widths |= {4 << (halvings - i): state[down.format(i)].shape[0] for i in range(1, halvings + 1)}
     try:
+        widths = {4 << halvings: state[stem].shape[0]}
+        widths |= {4 << (halvings - i): state[down.format(i)].shape[0] for i in range(1, halvings + 1)}
         return halvings, width_options(widths)
-    except ValueError as error:
+    except (ValueError, IndexError) as error:  # IndexError: a number where a layer's weight should be
         raise UsageError(f'{path}: {error}') from error
 
 

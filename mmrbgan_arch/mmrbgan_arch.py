@@ -39,7 +39,10 @@ def check_halves(channels: dict[int, int], out_size: int) -> None:
     """
     odd = {size: width for size, width in channels.items() if 4 < size < out_size and width % 2}
     if odd:
-        raise ValueError(f'odd widths {odd} by resolution cannot be halved by an MMRB; choose another narrow')
+        raise ValueError(
+            f'odd widths {odd} by resolution cannot be halved by an MMRB; choose another narrow, or do without MMRBs '
+            '(use_mmrb: false; convert gpen --without-mmrb)'
+        )
 
 
 @register_arch

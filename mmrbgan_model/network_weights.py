@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mmrbgan_arch.checkpoints import read_file
+from mmrbgan_arch.checkpoints import is_plain, looks_like_gpen, read_file
 from mmrbgan_arch.errors import UsageError
 
 KEYS = ('params_ema', 'params')
@@ -30,11 +30,11 @@ def pick_state(content: Mapping[str, Any], wanted_key: str | None, path: str | P
         state = content[wanted_key]
     else:
         state = next((content[key] for key in KEYS if key in content), content)
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, Mapping) or not all(is_plain(value) for value in state.values()):
         raise UsageError(
             f'{where}: {path} holds no state dict; found the keys {", ".join(map(str, list(content)[:5]))}'
         )
-    return {key.removeprefix('module.').removeprefix('_orig_mod.'): value for key, value in state.items()}
+    return {str(key).removeprefix('module.').removeprefix('_orig_mod.'): value for key, value in state.items()}
 
 
 def fit_state(network: nn.Module, state: Mapping[str, Tensor], strict: bool, path: str | Path, where: str) -> None:
@@ -54,6 +54,8 @@ def fit_state(network: nn.Module, state: Mapping[str, Tensor], strict: bool, pat
         detail = f'{key} is {tuple(state[key].shape)} there and {tuple(own[key].shape)} here'
         raise UsageError(f'{where}: {path} is of another size ({detail}); adapt the network options or the file')
     if (missing or extra) and strict:
+        if looks_like_gpen(state):
+            raise UsageError(f'{where}: {path} looks like a GPEN file; run `mmrbgan convert gpen` first')
         detail = ', '.join([f'missing {key}' for key in missing[:2]] + [f'unexpected {key}' for key in extra[:2]])
         raise UsageError(f'{where}: {path} is of another network ({detail}); name the right file')
     fitting = {key: value for key, value in state.items() if key in own and key not in shapes}

@@ -131,6 +131,24 @@ def test_list_instead_of_a_dictionary(tmp_path):
     assert 'found list' in fault_of(tmp_path / 'net.pth')
 
 
+@pytest.mark.parametrize('odd', ['sparse', 'meta', 'complex', 'bytes'])
+def test_tensors_that_are_no_weights_are_refused(tmp_path, generator, odd):
+    state, key = generator.state_dict(), 'encoder.to_latent.weight'
+    make = {
+        'sparse': lambda value: value.to_sparse(),
+        'meta': lambda value: value.to('meta'),
+        'complex': lambda value: value.to(torch.complex64),
+        'bytes': lambda value: value.to(torch.uint8),
+    }[odd]
+    torch.save(state | {key: make(state[key])}, tmp_path / 'net.pth')
+    assert 'plain tensors' in fault_of(tmp_path / 'net.pth')
+
+
+def test_number_in_place_of_a_weight(tmp_path, generator):
+    torch.save(generator.state_dict() | {'encoder.stem.conv.weight': torch.tensor(1.0)}, tmp_path / 'net.pth')
+    assert 'does not fit' in fault_of(tmp_path / 'net.pth')
+
+
 def test_training_state_is_no_state_dict(tmp_path):
     torch.save({'epoch': 1, 'iter': 2, 'optimizers': []}, tmp_path / '2.state')
     assert 'expected a state dict' in fault_of(tmp_path / '2.state')

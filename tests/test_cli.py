@@ -31,6 +31,12 @@ def test_an_unknown_command_is_status_2(capsys):
     assert caught.value.code == 2
 
 
+def test_a_reader_that_stops_is_no_error():
+    command = f'{sys.executable} -m mmrbgan.cli weights list'
+    done = subprocess.run(f'{command} | true', shell=True, capture_output=True, text=True)
+    assert done.stderr == ''
+
+
 @pytest.mark.parametrize(('error', 'status'), [(UsageError('a\nb'), 2), (KeyboardInterrupt(), 130)])
 def test_errors_become_statuses(error, status, capsys):
     def fail(args):

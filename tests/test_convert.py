@@ -137,6 +137,19 @@ def test_widths_of_another_table_are_refused(tmp_path):
 def test_odd_width_is_refused(tmp_path):
     torch.save(gpen.random_generator(narrow=3 / 512), tmp_path / 'G.pth')
     assert 'odd widths' in fault_of(tmp_path / 'G.pth')
+    convert_generator(tmp_path / 'G.pth', use_mmrb=False)
+
+
+@pytest.mark.parametrize('key', ['ecd0.0.0.weight', 'ecd1.0.1.weight', 'final_linear.0.weight', 'final_linear.0.bias'])
+def test_number_in_place_of_a_weight_is_refused(tmp_path, key):
+    torch.save(gpen.random_generator() | {key: torch.tensor(1.0)}, tmp_path / 'G.pth')
+    fault_of(tmp_path / 'G.pth')
+
+
+def test_sparse_weight_is_refused(tmp_path):
+    state = gpen.random_generator()
+    torch.save(state | {'final_linear.0.weight': state['final_linear.0.weight'].to_sparse()}, tmp_path / 'G.pth')
+    assert 'plain tensors' in fault_of(tmp_path / 'G.pth')
 
 
 def test_another_blur_filter_is_refused(tmp_path):
