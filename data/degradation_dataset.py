@@ -74,6 +74,7 @@ class MMRBGANDegradationDataset(Dataset):
 
     def __init__(self, opt: Mapping[str, Any]) -> None:
         super().__init__()
+        keep_to_one_thread()
         self.opt = opt
         where = f'datasets.{opt.get("phase", "train")}'
         options = self.options = read_options(DegradationDatasetOptions, opt, where)

@@ -6,7 +6,6 @@ from pathlib import PurePosixPath
 import cv2
 import numpy as np
 import torch
-from torch.utils.data import get_worker_info
 
 from mmrbgan_arch.errors import UsageError
 
@@ -83,6 +82,9 @@ def pair_by_stem(source: ImageSource, partners: ImageSource) -> list[int | None]
 
 
 def keep_to_one_thread() -> None:
-    """In a loader's worker, keep OpenCV from starting a thread per core: the workers are the threads."""
-    if get_worker_info() is not None and cv2.getNumThreads() != 1:
+    """Keep OpenCV from starting a thread per core: a loader's workers are the threads.
+
+    Datasets call it when they are made, too: a worker forked beside OpenCV's threads would wait for them for ever.
+    """
+    if cv2.getNumThreads() != 1:
         cv2.setNumThreads(1)

@@ -54,6 +54,7 @@ class MMRBGANTestDataset(Dataset):
 
     def __init__(self, opt: Mapping[str, Any]) -> None:
         super().__init__()
+        keep_to_one_thread()
         self.opt = opt
         where = f'datasets.{opt.get("phase", "test")}'
         options = self.options = read_options(TestDatasetOptions, opt, where)

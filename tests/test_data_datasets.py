@@ -1,6 +1,7 @@
 """Both datasets: what a sample holds, what it depends on, and how bad files are met."""
 
 import logging
+import multiprocessing
 import pickle
 from pathlib import Path
 
@@ -179,6 +180,15 @@ def test_too_many_bad_images_end_the_run(faces):
         (faces / f'{number}.png').write_text('no image')
     with pytest.raises(UsageError, match='more than max_bad_images: 1'):
         training(faces, max_bad_images=1)[1]
+
+
+@pytest.mark.skipif('fork' not in multiprocessing.get_all_start_methods(), reason='workers are not forked here')
+def test_a_worker_forked_beside_opencv_threads_does_not_wait_for_them(faces):
+    cv2.setNumThreads(2)
+    cv2.GaussianBlur(np.zeros((2000, 2000, 3), np.uint8), (31, 31), 5)  # starts them
+    dataset = MMRBGANDegradationDataset({'dataroot_gt': str(faces), 'image_size': SIZE})
+    loader = DataLoader(dataset, batch_size=None, num_workers=1, multiprocessing_context='fork', timeout=60)
+    assert len(list(loader)) == 5
 
 
 def taken(dataset, workers, method):
