@@ -29,6 +29,7 @@ MAX_PIXELS = 178_956_970  # Pillow's own limit: 0.5 GB once decoded
 
 _PNG, _JPEG = b'\x89PNG\r\n\x1a\n', b'\xff\xd8\xff'
 _PNG_END, _JPEG_END = b'IEND\xaeB`\x82', b'\xff\xd9'
+_PNG_LEAST = 45  # bytes: signature, header and end
 _ENVIRONMENTS: dict[str, tuple[int, Any]] = {}  # root -> the process that opened it, and the environment
 _BASICSR_LINE = re.compile(r'^(?P<key>.*)\.png \(\d+,\d+,\d+\) \d+$')
 
@@ -248,7 +249,7 @@ def _is_image_name(name: str) -> bool:
 def _plain_size(content: bytes) -> tuple[int, int] | None:
     """Return (width, height) of what OpenCV reads well: a whole 8-bit RGB or grey PNG, a whole JPEG but no CMYK."""
     width = height = 0
-    if content.startswith(_PNG) and content.endswith(_PNG_END):
+    if content.startswith(_PNG) and content.endswith(_PNG_END) and len(content) >= _PNG_LEAST:
         width, height, depth, colour = struct.unpack('>IIBB', content[16:26])
         if depth != 8 or colour not in (0, 2) or b'eXIf' in content[:4096]:
             return None

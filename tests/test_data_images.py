@@ -1,5 +1,6 @@
 """Any file becomes RGB uint8 or an error with its path; folder and LMDB give the same."""
 
+import contextlib
 import io
 import json
 import pickle
@@ -16,6 +17,7 @@ from mmrbgan_data.images import (
     UnreadableImageError,
     decode_image,
     list_images,
+    probe_image,
     read_image,
     resize_square,
     write_image,
@@ -39,6 +41,16 @@ def test_png_and_jpeg_are_rgb(tmp_path):
     for suffix, error in (('.png', 0), ('.jpg', 3)):
         write_image(tmp_path / f'眼 "x"{suffix}', image)
         assert np.abs(read_image(tmp_path / f'眼 "x"{suffix}').astype(int) - image).max() <= error
+
+
+@pytest.mark.parametrize('suffix', ['.png', '.jpg'])
+def test_probing_any_piece_of_a_file_gives_a_size_or_the_error(suffix):
+    whole = cv2.imencode(suffix, picture())[1].tobytes()
+    assert probe_image(whole, 'x') == (24, 24)
+    for start in range(40):
+        for end in range(1, 40):
+            with contextlib.suppress(UnreadableImageError):
+                probe_image(whole[:start] + whole[-end:], 'x')
 
 
 @pytest.mark.parametrize('mode', ['L', 'LA', 'P', '1', 'RGBA', 'CMYK'])
