@@ -411,6 +411,8 @@ def show_start() -> None:
 def described(args: argparse.Namespace) -> str:
     """Say where this was measured."""
     place = torch.cuda.get_device_name() if args.device.startswith('cuda') else f'CPU, {args.threads} threads'
+    precision = str(precision_of('MMRBGAN', args)).removeprefix('torch.')  # in the tables it is a column
+    place += f', {precision}' * args.growth
     return f'{place}, torch {torch.__version__.split("+")[0]}{", compiled" if args.compile else ""}'
 
 
