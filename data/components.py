@@ -196,7 +196,7 @@ def read_landmark_rows(path: Path) -> Iterator[tuple[str, np.ndarray]]:
     Raises:
         ValueError: a line that is not in the form, named by number.
     """
-    with path.open(newline='', encoding='utf-8') as file:
+    with path.open(newline='', encoding='utf-8-sig') as file:  # Excel begins its files with a mark
         for number, row in enumerate(csv.reader(file), 1):
             if number == 1 and row[:2] == ['file', 'num_points']:
                 continue

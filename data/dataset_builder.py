@@ -21,7 +21,7 @@ from .components import COMPONENTS_FILE, LANDMARKS_FILE, write_components, write
 from .face_cropping import Crop, CropSettings, Skip, circles_of, crop_photograph
 from .images import META_FILE, ImageSource
 from .journal import Entry, Journal, KeptFace
-from .lmdb_writer import write_lmdb
+from .lmdb_writer import restore_lmdb, write_lmdb
 from .photographs import Photograph
 
 SPLITS = ('train', 'val')
@@ -50,6 +50,8 @@ class DatasetBuilder:
     def build(self, photographs: list[Photograph]) -> list[Entry]:
         """Do what is not done yet, write every file, and return the entries in the photographs' order."""
         self.output.mkdir(parents=True, exist_ok=True)
+        for split in SPLITS:
+            restore_lmdb(self.output / f'{split}.lmdb')
         journal = Journal(self.output, {**dataclasses.asdict(self.settings), 'lmdb': self.use_lmdb})
         self._remove_gone(photographs, journal)
         self._crop_all(photographs, journal)
@@ -80,7 +82,7 @@ class DatasetBuilder:
         from tqdm import tqdm
 
         done = [journal.entries[photo.name] for photo in photographs if journal.is_done(photo.name, _stamp(photo))]
-        done = _void_lone_duplicates(done, journal)
+        done = _void_lone_duplicates(self._with_crops(done), journal)
         names = {entry.photo for entry in done}
         todo = [photo for photo in photographs if photo.name not in names]
         known = [face for entry in done for face in entry.kept]
@@ -96,6 +98,20 @@ class DatasetBuilder:
             journal.add(entry)
             kept += len(entry.kept)
             bar.set_postfix(faces=kept, refresh=False)
+
+    def _with_crops(self, entries: list[Entry]) -> list[Entry]:
+        """Return the entries whose crops are all there; somebody may have removed some."""
+        stored = {split: self._stored_names(split) for split in SPLITS}
+
+        def is_there(entry: Entry, file: str) -> bool:
+            return file in stored[entry.split] or (self.folder(entry.split) / file).is_file()
+
+        return [entry for entry in entries if all(is_there(entry, face.file) for face in entry.kept)]
+
+    def _stored_names(self, split: str) -> set[str]:
+        """Return the names of the crops in the LMDB of ``split``, if there is one."""
+        target = self.output / f'{split}.lmdb'
+        return set(ImageSource(target).names) if self.use_lmdb and (target / META_FILE).is_file() else set()
 
     def _results(self, photographs: list[Photograph]) -> Iterator[tuple[Photograph, list[Crop | Skip]]]:
         """Yield each photograph with its faces, in order; a few are worked on ahead, and no more."""

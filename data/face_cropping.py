@@ -19,6 +19,7 @@ from .images import UnreadableImageError, encode_png, read_image
 MAX_OUTSIDE = 0.35  # share of a crop that may lie beyond the photograph's edge
 MAX_DISAGREEMENT = 0.15  # of dlib's five points from RetinaFace's, in eye distances
 HASH_SIDE = 16
+FARTHEST = 1e6  # pixels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,6 +101,8 @@ def crop_face(photograph: np.ndarray, landmarks: np.ndarray, settings: CropSetti
     """Return one face of RGB uint8 (h, w, 3), given its landmarks (68, 49 or 5, 2), as a crop or why not."""
     if settings.aligned and photograph.shape[0] != photograph.shape[1]:
         return Skip('not square', f'{photograph.shape[1]}x{photograph.shape[0]}, but aligned faces were announced')
+    if not np.all(np.abs(landmarks) < FARTHEST):  # nor if they are no numbers
+        return Skip('no landmarks', 'they lie nowhere near the photograph')
     matrix = _matrix(photograph, landmarks, settings)
     if matrix is None:
         return Skip('no landmarks', 'they fall together')

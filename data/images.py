@@ -8,6 +8,7 @@ import io
 import json
 import os
 import re
+import stat
 import struct
 import warnings
 import zlib
@@ -103,13 +104,20 @@ def encode_png(image: np.ndarray) -> bytes:
 
 
 def list_images(folder: str | Path) -> list[str]:
-    """Return the names of all images under ``folder``, relative, with slashes, sorted; hidden ones are left out."""
-    names = []
-    for parent, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith('.')]
-        prefix = Path(parent).relative_to(folder).as_posix()
-        prefix = '' if prefix == '.' else f'{prefix}/'
-        names += [prefix + name for name in files if _is_image_name(name)]
+    """Return the names of all images under ``folder``, relative, with slashes, sorted; hidden ones are left out.
+
+    Links to folders are followed, but not back into a folder that they lie in.
+    """
+    names: list[str] = []
+    pending: list[tuple[str, tuple[tuple[int, int], ...]]] = [('', (_identity(folder),))]
+    while pending:
+        prefix, inside = pending.pop()
+        for entry in _entries(f'{folder}/{prefix}'):
+            name = prefix + entry.name
+            if not _is_folder(entry):
+                names += [name] * _is_image_name(entry.name)
+            elif not entry.name.startswith('.') and (here := _identity(entry.path)) not in inside:
+                pending.append((f'{name}/', (*inside, here)))
     return sorted(names)
 
 
@@ -235,8 +243,31 @@ def resize_square(image: np.ndarray, size: int) -> np.ndarray:
     return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if size < height else cv2.INTER_CUBIC)
 
 
+def _entries(folder: str) -> 'list[os.DirEntry[str]]':
+    """What lies in a folder; nothing where it may not be read."""
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError:
+        return []
+
+
+def _is_folder(entry: 'os.DirEntry[str]') -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # links in a circle
+        return False
+
+
+def _identity(folder: str | Path) -> tuple[int, int]:
+    status = os.stat(folder)
+    return status.st_dev, status.st_ino
+
+
 def _read_bytes(path: Path) -> bytes:
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise UnreadableImageError(f'{path}: no file')  # a pipe would never end
         return path.read_bytes()
     except OSError as error:
         raise UnreadableImageError(f'{path}: {error.strerror or error}') from error

@@ -68,10 +68,21 @@ def _commit(environment: Any, batch: list[tuple[bytes, bytes]]) -> None:
             environment.set_mapsize(2 * environment.info()['map_size'])
 
 
+def restore_lmdb(target: Path) -> None:
+    """Put back the old ``target`` where a stop fell between its going and the coming of the new one."""
+    old = _old(target)
+    if old.is_dir() and not target.exists():
+        os.replace(old, target)
+
+
+def _old(target: Path) -> Path:
+    return target.with_name(f'.{target.name}.old')
+
+
 def _replace(building: Path, target: Path) -> None:
     """Put ``building`` in the place of ``target``; what was there goes only when the new one stands."""
     close_lmdb(target)
-    old = target.with_name(f'.{target.name}.old')
+    old = _old(target)
     shutil.rmtree(old, ignore_errors=True)
     if target.exists():
         os.replace(target, old)

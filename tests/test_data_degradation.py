@@ -41,6 +41,7 @@ def drawn(count=300, **options):
 
 def test_paper_ranges_are_the_defaults_and_are_covered():
     draws = drawn()
+    assert d.DegradationOptions().downscale == (0.4, 8)
     for name, low, high in (('sigma_x', 0.1, 10), ('downscale', 0.4, 8), ('noise', 0, 25), ('quality', 5, 50)):
         values = [getattr(draw, name) for draw in draws]
         assert low <= min(values) < low + 0.1 * (high - low) and high - 0.1 * (high - low) < max(values) <= high

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import os
 import pickle
 
 import cv2
@@ -41,6 +42,25 @@ def test_png_and_jpeg_are_rgb(tmp_path):
     for suffix, error in (('.png', 0), ('.jpg', 3)):
         write_image(tmp_path / f'眼 "x"{suffix}', image)
         assert np.abs(read_image(tmp_path / f'眼 "x"{suffix}').astype(int) - image).max() <= error
+
+
+def test_links_are_followed_but_not_in_circles(tmp_path):
+    for name in ('one', 'two', 'elsewhere'):
+        (tmp_path / 'photos' / name).mkdir(parents=True)
+        write_image(tmp_path / 'photos' / name / 'a.png', picture())
+    (tmp_path / 'photos' / 'elsewhere').rename(tmp_path / 'elsewhere')
+    (tmp_path / 'photos' / 'link').symlink_to(tmp_path / 'elsewhere')
+    (tmp_path / 'photos' / 'one' / 'up').symlink_to(tmp_path / 'photos')
+    (tmp_path / 'photos' / 'two' / 'up').symlink_to(tmp_path / 'photos')
+    (tmp_path / 'photos' / 'itself.png').symlink_to(tmp_path / 'photos' / 'itself.png')
+    assert list_images(tmp_path / 'photos') == ['itself.png', 'link/a.png', 'one/a.png', 'two/a.png']
+
+
+@pytest.mark.skipif(not hasattr(os, 'mkfifo'), reason='no pipes here')
+def test_a_pipe_is_no_image(tmp_path):
+    os.mkfifo(tmp_path / 'pipe.png')
+    with pytest.raises(UnreadableImageError, match=r'pipe\.png: no file'):
+        read_image(tmp_path / 'pipe.png')
 
 
 @pytest.mark.parametrize('suffix', ['.png', '.jpg'])

@@ -158,6 +158,25 @@ def rename(photos, old, new):
     write_landmarks(photos.parent / 'landmarks.csv', {**landmarks, new: landmarks[old]})
 
 
+@pytest.mark.parametrize('bad', [np.nan, np.inf, 1e30])
+def test_landmarks_that_are_no_place_are_a_reason(photos, drawn, bad):
+    points = drawn[0][1] + np.array([bad * number for number in range(136)], np.float32).reshape(68, 2)
+    known = read_landmarks(photos.parent / 'landmarks.csv')
+    write_landmarks(photos.parent / 'landmarks.csv', known | {'a.png': points})
+    out = prepare(photos)
+    assert report(out)['skipped'] == {'no landmarks': 1}
+
+
+def test_landmarks_saved_by_a_spreadsheet(photos):
+    path = photos.parent / 'landmarks.csv'
+    path.write_bytes(b'\xef\xbb\xbf' + path.read_bytes())
+    assert report(prepare(photos))['skipped'] == {}
+
+
+def test_the_split_is_the_same_on_every_machine():
+    assert [name for name in 'abcdefgh' if split_of(f'{name}.jpg', 0.3) == 'val'] == ['e', 'g', 'h']
+
+
 def annotated(out, lmdb):
     """Names of the crops that can be read and have boxes."""
     names = []
@@ -168,7 +187,31 @@ def annotated(out, lmdb):
     return sorted(names)
 
 
+def test_an_lmdb_that_was_being_replaced_comes_back(photos):
+    out = prepare(photos, '--lmdb')
+    content = (out / 'train.lmdb' / 'data.mdb').read_bytes()
+    (out / 'train.lmdb').rename(out / '.train.lmdb.old')  # where a kill between two renames leaves it
+    prepare(photos, '--lmdb')
+    assert (out / 'train.lmdb' / 'data.mdb').read_bytes() == content
+    assert not (out / '.train.lmdb.old').exists()
+
+
 LMDB_OR_NOT = pytest.mark.parametrize('more', [(), ('--lmdb',)], ids=['folders', 'lmdb'])
+
+
+@LMDB_OR_NOT
+def test_crops_that_somebody_removed_are_made_again(photos, more):
+    out = prepare(photos, *more)
+    before = annotated(out, bool(more))
+    if more:
+        shutil.rmtree(out / 'train.lmdb')
+    else:
+        (out / 'train' / 'a_0.png').unlink(missing_ok=True)
+        shutil.rmtree(out / 'val')
+    prepare(photos, *more)
+    assert annotated(out, bool(more)) == before
+    splits = ('train.lmdb', 'val.lmdb') if more else ('train', 'val')
+    assert sum(len(ImageSource(out / split).names) for split in splits) == 6
 
 
 @LMDB_OR_NOT
