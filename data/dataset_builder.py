@@ -9,11 +9,12 @@ import itertools
 import os
 import shutil
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,12 +23,13 @@ from .face_cropping import Crop, CropSettings, Skip, circles_of, crop_photograph
 from .images import META_FILE, ImageSource
 from .journal import Entry, Journal, KeptFace
 from .lmdb_writer import restore_lmdb, write_lmdb
-from .photographs import Photograph
+from .photographs import Photograph, number_of
 
 SPLITS = ('train', 'val')
 # Of 256. JPEG of quality 50 at 300 px changed at most 9 in 95 of 100 faces; of 600 faces, one in a hundred was nearer
 # than 42 to any of 3,811 others, and none nearer than 13.
 DUPLICATE_BITS = 10
+LONGEST_NAME = 255  # bytes, of one file, on most systems
 IN_FLIGHT = 4  # photographs per worker that may wait for their turn
 
 
@@ -40,21 +42,27 @@ class DatasetBuilder:
         settings: of the crops.
         use_lmdb: LMDBs in the place of folders of PNG files.
         workers: processes.
+        given: options beside the settings that a later run must share.
     """
 
     output: Path
     settings: CropSettings
     use_lmdb: bool = False
     workers: int = 1
+    given: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def build(self, photographs: list[Photograph]) -> list[Entry]:
         """Do what is not done yet, write every file, and return the entries in the photographs' order."""
         self.output.mkdir(parents=True, exist_ok=True)
         for split in SPLITS:
             restore_lmdb(self.output / f'{split}.lmdb')
-        journal = Journal(self.output, {**dataclasses.asdict(self.settings), 'lmdb': self.use_lmdb})
+        journal = Journal(self.output, {**dataclasses.asdict(self.settings), **self.given, 'lmdb': self.use_lmdb})
         self._remove_gone(photographs, journal)
         self._crop_all(photographs, journal)
+        if (lone := _lone_validation(photographs, journal)) is not None:
+            journal.void(journal.entries[lone])
+            moved = [dataclasses.replace(photo, split='val') if photo.name == lone else photo for photo in photographs]
+            self._crop_all(moved, journal)
         entries = [journal.entries[photograph.name] for photograph in photographs]
         for split in SPLITS:
             self._write_split(split, [face for entry in entries if entry.split == split for face in entry.kept])
@@ -222,9 +230,20 @@ class Duplicates:
 
 def _crop(photograph: Photograph, settings: CropSettings) -> list[Crop | Skip]:
     """Crop one photograph (in a worker); landmarks were asked for and it has none: that is the reason."""
+    if fault := _fault_of_name(photograph):
+        return [Skip('unreadable', fault)]
     if photograph.landmarks == ():
         return [Skip('no landmarks', 'the file of landmarks does not name it')]
     return crop_photograph(photograph.path, settings, photograph.landmarks, photograph.landmarks_side)
+
+
+def _fault_of_name(photograph: Photograph) -> str | None:
+    """Say why no crop can bear this photograph's name, if so."""
+    try:
+        last = photograph.stem.rpartition('/')[2].encode('utf-8')
+    except UnicodeEncodeError:
+        return 'its name is not UTF-8; rename it'
+    return 'its name is too long; rename it' if len(last) + len('_000.png') > LONGEST_NAME else None
 
 
 def _crop_alone(photograph: Photograph, settings: CropSettings) -> list[Crop | Skip]:
@@ -239,6 +258,15 @@ def _crop_alone(photograph: Photograph, settings: CropSettings) -> list[Crop | S
 def _keep_to_one_thread() -> None:
     """In a new worker, before torch is imported: the processes are the threads."""
     os.environ['OMP_NUM_THREADS'] = '1'
+
+
+def _lone_validation(photographs: list[Photograph], journal: Journal) -> str | None:
+    """Return the photograph whose faces go to validation where one was wished for and none has a face, else None."""
+    with_faces = [entry for photo in photographs if (entry := journal.entries[photo.name]).kept]
+    wished = any(photo.split == 'val' for photo in photographs)
+    if not wished or len(with_faces) < 2 or any(entry.split == 'val' for entry in with_faces):
+        return None
+    return min((entry.photo for entry in with_faces), key=number_of)
 
 
 def _void_lone_duplicates(done: list[Entry], journal: Journal) -> list[Entry]:

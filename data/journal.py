@@ -65,7 +65,7 @@ class Journal:
         if lines:
             self._check(json.loads(lines[0]), settings, folder)
         for line in lines[1:]:
-            entry = _from_json(json.loads(line))
+            entry = _from_json(json.loads(line.decode('utf-8', 'surrogateescape')))
             self.entries[entry.photo] = entry
         self._settings = settings
         self._write(lines or [_line(settings)])
@@ -95,7 +95,7 @@ class Journal:
     @staticmethod
     def _check(found: dict[str, Any], settings: dict[str, Any], folder: Path) -> None:
         for key, value in settings.items():
-            if found.get(key) != value:
+            if found.get(key, value) != value:  # an older file names fewer
                 raise UsageError(
                     f'{folder}: was made with {key} {found.get(key)!r} and not {value!r}; '
                     'choose another -o, remove the folder, or give the same options to go on'
@@ -103,7 +103,7 @@ class Journal:
 
 
 def _line(value: dict[str, Any]) -> bytes:
-    return json.dumps(value, ensure_ascii=False).encode('utf-8', 'surrogateescape') + b'\n'
+    return json.dumps(value, ensure_ascii=False).encode('utf-8', 'backslashreplace') + b'\n'
 
 
 def _to_json(entry: Entry) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from mmrbgan_arch.errors import UsageError
 from .components import read_landmark_rows
 from .images import list_images
 
-FFHQ_SIDE = 1024
+FFHQ_SIDE, FFHQ_WILD = 1024, 'in-the-wild-images'
 FFHQ_SPLITS = {'training': 'train', 'validation': 'val'}
 
 
@@ -57,15 +57,16 @@ def find_photographs(folder: Path, landmarks: Path | None = None, val_share: flo
     if not names:
         raise UsageError(f'PHOTOS: no image in {str(folder)!r}')
     known, splits = _read_landmarks(landmarks) if landmarks else ({}, {})
-    val_share = max(val_share, min(map(_number, names)) * (1 + 1e-9)) if val_share and len(names) > 1 else val_share
+    inside = f'{FFHQ_WILD}/' if FFHQ_WILD in folder.resolve().parts else ''
+    val_share = max(val_share, min(map(number_of, names)) * (1 + 1e-9)) if val_share and len(names) > 1 else val_share
     return [
         Photograph(
             name=name,
             path=folder / name,
             stem=stem,
-            split=splits.get(_ffhq_key(name)) or split_of(name, val_share),
-            landmarks=_landmarks_of(name, known) if landmarks else None,
-            landmarks_side=FFHQ_SIDE if splits and '/' not in _ffhq_key(name) else None,
+            split=splits.get(_ffhq_key(inside + name)) or split_of(name, val_share),
+            landmarks=_landmarks_of(name, _ffhq_key(inside + name), known) if landmarks else None,
+            landmarks_side=FFHQ_SIDE if splits and '/' not in _ffhq_key(inside + name) else None,
         )
         for name, stem in zip(names, unique_stems(names), strict=True)
     ]
@@ -73,10 +74,10 @@ def find_photographs(folder: Path, landmarks: Path | None = None, val_share: flo
 
 def split_of(name: str, val_share: float) -> str:
     """Return 'val' for a ``val_share`` of all names, else 'train'; adding photographs moves none of the others."""
-    return 'val' if _number(name) < val_share else 'train'
+    return 'val' if number_of(name) < val_share else 'train'
 
 
-def _number(name: str) -> float:
+def number_of(name: str) -> float:
     """Return a number in [0, 1) that belongs to the name."""
     return int.from_bytes(hashlib.sha256(name.encode('utf-8', 'surrogateescape')).digest()[:6], 'big') / 2**48
 
@@ -90,9 +91,9 @@ def unique_stems(names: list[str]) -> list[str]:
     return [stem if counts[stem.lower()] == 1 else name for name, stem in zip(names, stems, strict=True)]
 
 
-def _landmarks_of(name: str, known: dict[str, list[np.ndarray]]) -> tuple[np.ndarray, ...]:
+def _landmarks_of(name: str, ffhq_key: str, known: dict[str, list[np.ndarray]]) -> tuple[np.ndarray, ...]:
     """Look a photograph up by its whole name, by its last folder and file (FFHQ), or by its file alone."""
-    for key in (name, _ffhq_key(name), PurePosixPath(name).name):
+    for key in (name, ffhq_key, PurePosixPath(name).name):
         if key in known:
             return tuple(known[key])
     return ()
@@ -101,7 +102,7 @@ def _landmarks_of(name: str, known: dict[str, list[np.ndarray]]) -> tuple[np.nda
 def _ffhq_key(name: str) -> str:
     """Return 'in-the-wild/00000.png' for FFHQ's photographs and '00000.png' for its aligned faces."""
     path = PurePosixPath(name)
-    return f'in-the-wild/{path.name}' if 'in-the-wild-images' in path.parts else path.name
+    return f'in-the-wild/{path.name}' if FFHQ_WILD in path.parts else path.name
 
 
 def _read_landmarks(path: Path) -> tuple[dict[str, list[np.ndarray]], dict[str, str]]:

@@ -66,9 +66,10 @@ def _build(args: argparse.Namespace) -> int:
     output = args.output or Path('datasets') / args.photos.resolve().name
     _refuse_inside(output, args.photos)
     photographs = find_photographs(args.photos, args.landmarks, args.val_share)
-    settings = _crop_settings(args, [photograph.name for photograph in photographs])
+    settings = _crop_settings(args, [str(photograph.path.resolve()) for photograph in photographs])
     _check_detector(settings, photographs[0].landmarks is not None)
-    builder = DatasetBuilder(output, settings, args.lmdb, args.workers)
+    given = {'val_share': args.val_share, 'landmarks': args.landmarks and args.landmarks.name}
+    builder = DatasetBuilder(output, settings, args.lmdb, args.workers, given)
     entries = builder.build(photographs)
     report = write_report(builder, entries, {**dataclasses.asdict(settings), 'val_share': args.val_share})
     sheets = write_contact_sheets(builder, entries)
@@ -83,12 +84,13 @@ def _build(args: argparse.Namespace) -> int:
     return 0
 
 
-def _crop_settings(args: argparse.Namespace, names: list[str]) -> Any:
+def _crop_settings(args: argparse.Namespace, paths: list[str]) -> Any:
     from .face_cropping import CropSettings
+    from .photographs import FFHQ_WILD
 
     # FFHQ's own list: its faces of 1024 px are aligned, its photographs in the wild are not.
     is_ffhq = args.landmarks is not None and args.landmarks.suffix == '.json'
-    aligned = args.aligned or (is_ffhq and not any('in-the-wild-images' in name for name in names))
+    aligned = args.aligned or (is_ffhq and not any(FFHQ_WILD in path for path in paths))
     min_face = args.size / 4 if args.min_face is None else args.min_face
     return CropSettings(args.size, min_face, args.min_sharpness, args.detector, args.detector_weights, aligned)
 

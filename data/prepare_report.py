@@ -42,7 +42,7 @@ def write_report(builder: DatasetBuilder, entries: Sequence[Entry], settings: Ma
         'skipped_files': skipped,
     }
     text = json.dumps(report, indent=1, ensure_ascii=False)
-    (builder.output / 'report.json').write_text(text + '\n', encoding='utf-8', errors='surrogateescape')
+    (builder.output / 'report.json').write_text(text + '\n', encoding='utf-8', errors='backslashreplace')
     return report
 
 

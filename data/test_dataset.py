@@ -131,5 +131,5 @@ def _check(source: ImageSource, index: int) -> None:
 
 def _rng_of(seed: int, name: str) -> np.random.Generator:
     """Return the generator that belongs to this file, on every machine."""
-    digest = hashlib.sha256(f'{seed}/{name}'.encode()).digest()
+    digest = hashlib.sha256(f'{seed}/{name}'.encode('utf-8', 'surrogateescape')).digest()
     return np.random.default_rng(int.from_bytes(digest[:16], 'big'))

@@ -83,6 +83,7 @@ def make_test_set(name: str, root: Path, output: Path, settings: CropSettings) -
     chosen = choose(_candidates(name, test_set, root))
     folder = output / ('gt' if test_set.aligned else 'lq')
     folder.mkdir(parents=True, exist_ok=True)
+    earlier = _of_an_earlier_run(output, folder, {f'{candidate.name}.png' for candidate in chosen})
     settings = dataclasses.replace(settings, min_face=0, min_sharpness=0, aligned=test_set.aligned)
     files: list[dict[str, str]] = []
     skipped: list[dict[str, str]] = []
@@ -105,7 +106,20 @@ def make_test_set(name: str, root: Path, output: Path, settings: CropSettings) -
             bar.update()
     if landmarks:  # from which `mmrbgan evaluate --by-pose` takes the pose
         write_landmarks(folder / LANDMARKS_FILE, landmarks)
-    return _finish(name, test_set, output, files, skipped)
+    line = _finish(name, test_set, output, files, skipped)
+    for file in earlier - {item['file'] for item in files}:
+        (folder / file).unlink()
+    return line
+
+
+def _of_an_earlier_run(output: Path, folder: Path, names: set[str]) -> set[str]:
+    """Return the images in ``folder``; they must be candidates, or an earlier run's, for they would be scored, too."""
+    images, selection = set(list_images(folder)), output / 'selection.json'
+    if selection.is_file():
+        names = names | {item['file'] for item in json.loads(selection.read_text(encoding='utf-8'))['files']}
+    if foreign := sorted(images - names):
+        raise UsageError(f'-o {output}: {folder / foreign[0]} is not of this set; choose another -o, or move it away')
+    return images
 
 
 def choose(candidates: Sequence[Candidate]) -> list[Candidate]:

@@ -87,4 +87,4 @@ def _walk(folder: Path, output: Path) -> Iterator[PurePosixPath]:
         seen.update(new)
         inside = PurePosixPath(Path(parent).relative_to(folder).as_posix())
         names = [name for name in files if Path(name).suffix.lower() in SUFFIXES and not name.startswith('.')]
-        yield from (inside / name for name in names if not Path(parent, name).is_fifo())  # which would never end
+        yield from (inside / name for name in names)

@@ -50,6 +50,16 @@ def test_paper_ranges_are_the_defaults_and_are_covered():
     assert {type(draw.quality) for draw in draws} == {int}
 
 
+NOTHING = d.Degradation(None, 1.0, 1.0, 0.0, 9.0, 0.0, 1.0, 'area', 0.0, 0, None)
+
+
+@pytest.mark.parametrize('step', [{'kernel': 'motion'}, {'downscale': 4.0}, {'noise': 20.0}, {'quality': 10}], ids=str)
+def test_every_step_of_the_degradation_is_done(step):
+    image = cv2.resize(np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8), (64, 64))
+    assert np.array_equal(d.degrade(image, NOTHING), image)
+    assert not np.array_equal(d.degrade(image, dataclasses.replace(NOTHING, **step)), image)
+
+
 def test_one_option_does_not_shift_the_others():
     plain, without = drawn(20), drawn(20, kernels=(), jpeg=None)
     assert [draw.downscale for draw in plain] == [draw.downscale for draw in without]

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import shutil
 from unittest.mock import Mock
 
@@ -199,6 +200,41 @@ def test_an_lmdb_that_was_being_replaced_comes_back(photos):
 LMDB_OR_NOT = pytest.mark.parametrize('more', [(), ('--lmdb',)], ids=['folders', 'lmdb'])
 
 
+def test_names_that_no_crop_can_bear_are_reasons(photos):
+    content = (photos / 'a.png').read_bytes()
+    bad = [os.fsencode(photos) + b'/\xff.png', os.fsencode(photos / ('l' * 251 + '.png'))]
+    for path in bad:
+        with open(path, 'wb') as file:
+            file.write(content)
+    for _ in range(2):  # the second time from the journal
+        out = prepare(photos)
+        assert report(out)['skipped'] == {'unreadable': 2}
+
+
+@pytest.mark.parametrize('more', [('--val-share', '0.9'), ('--landmarks', 'other.csv')], ids=' '.join)
+def test_other_options_are_refused_by_name(photos, capsys, monkeypatch, more):
+    prepare(photos)
+    monkeypatch.chdir(photos.parent)
+    shutil.copy('landmarks.csv', 'other.csv')
+    prepare(photos, *more, status=2)
+    assert f'was made with {more[0][2:].replace("-", "_")}' in capsys.readouterr().err
+
+
+@LMDB_OR_NOT
+def test_validation_gets_a_face_where_its_photograph_has_none(photos, more):
+    known = read_landmarks(photos.parent / 'landmarks.csv')
+    splits = {photo.name: photo.split for photo in find_photographs(photos, None, 0.3)}
+    kept = {name: points for name, points in known.items() if splits[name] == 'train'}
+    assert 1 < len(kept) < len(known)
+    write_landmarks(photos.parent / 'landmarks.csv', kept)
+    for _ in range(2):
+        out = prepare(photos, *more)
+        assert report(out)['faces'] == {'train': len(kept) - 1, 'val': 1}
+        val = ImageSource(out / ('val.lmdb' if more else 'val'))
+        train = ImageSource(out / ('train.lmdb' if more else 'train'))
+        assert len(val.names) == 1 and val.names[0] not in train.names
+
+
 @LMDB_OR_NOT
 def test_crops_that_somebody_removed_are_made_again(photos, more):
     out = prepare(photos, *more)
@@ -276,11 +312,14 @@ def test_duplicate_takes_the_place_of_one_that_has_changed(photos):
 
 @LMDB_OR_NOT
 def test_split_whose_last_photograph_is_gone_is_gone(photos, more):
-    before = annotated(prepare(photos, '--val-share', '1e-9', *more), more)
-    name = next(photo.name for photo in find_photographs(photos, None, 1e-9) if photo.split == 'val')
-    (photos / name).unlink()
+    prepare(photos, '--val-share', '1e-9', *more)
+    found = find_photographs(photos, None, 1e-9)
+    last = next(photo.name for photo in found if photo.split == 'train')
+    for photo in found:
+        if photo.name != last:
+            photo.path.unlink()
     out = prepare(photos, '--val-share', '1e-9', *more)
-    assert report(out)['faces'] == {'train': len(before) - 1, 'val': 0}
+    assert report(out)['faces'] == {'train': 1, 'val': 0}
     assert not (out / ('val.lmdb' if more else 'val/components.json')).exists()
 
 
@@ -421,6 +460,21 @@ def test_ffhq_list_is_read_with_its_split_and_scale(tmp_path, drawn):
     assert kept_names(out, ['train']) == ['00000/00000_0.png'] and kept_names(out, ['val']) == ['00000/00001_0.png']
     assert (read_image(out / 'train/00000/00000_0.png') == drawn[0][0]).all()  # aligned already: not warped again
     np.testing.assert_allclose(read_landmarks(out / 'val/landmarks.csv')['00000/00001_0.png'], drawn[1][1], atol=0.02)
+
+
+def test_ffhq_photographs_in_the_wild_are_aligned_anew(tmp_path, drawn):
+    image, points = drawn[0]
+    folder = tmp_path / 'in-the-wild-images'
+    (folder / '00000').mkdir(parents=True)
+    write_image(folder / '00000' / '00000.png', cv2.copyMakeBorder(image, 100, 0, 60, 40, cv2.BORDER_REFLECT_101))
+    entry = ffhq_entry('00000.png', 'training', points)
+    entry['in_the_wild']['face_landmarks'] = (points + [60, 100]).tolist()
+    (tmp_path / 'ffhq.json').write_text(json.dumps({'0': entry}))
+    out = tmp_path / 'out'
+    arguments = ['--landmarks', str(tmp_path / 'ffhq.json'), '--size', '256', '--workers', '1']
+    assert main(['prepare', str(folder), '-o', str(out), *arguments]) == 0
+    found = read_landmarks(out / 'train/landmarks.csv')['00000/00000_0.png']
+    assert np.abs(five_points(found) - template(256)).max() < 20  # aligned; as they came, they were 100 px off
 
 
 def test_ffhq_list_is_read_entry_by_entry(tmp_path, drawn):

@@ -33,7 +33,9 @@ def selection(out):
     return json.loads((out / 'selection.json').read_text())
 
 
-def test_celeba_takes_the_test_partition(tmp_path, drawn):
+@pytest.fixture
+def shared_celeba(tmp_path, drawn):
+    """CelebA-HQ with two images of the test partition."""
     root = tmp_path / 'celeba'
     (root / 'CelebA-HQ-img').mkdir(parents=True)
     for number, (image, _) in enumerate(drawn):
@@ -42,11 +44,27 @@ def test_celeba_takes_the_test_partition(tmp_path, drawn):
         'idx orig_idx orig_file\n0 119613 119614.jpg\n1 99094 099095.jpg\n2 200121 200122.jpg\n'
     )
     (root / 'list_eval_partition.txt').write_text('099095.jpg 0\n119614.jpg 2\n200122.jpg 2\n')
+    return root
+
+
+def test_celeba_takes_the_test_partition(shared_celeba, tmp_path):
+    root = shared_celeba
     out = make('celeba', root, tmp_path)
     assert list_images(out / 'gt') == ['00000.png', '00002.png']
     assert (read_image(out / 'gt' / '00000.png') == read_image(root / 'CelebA-HQ-img' / '0.jpg')).all()  # only scaled
     assert len(MMRBGANTestDataset({'dataroot_gt': str(out / 'gt'), 'image_size': 64})) == 2
     assert selection(out)['count_in_paper'] == 2556
+
+
+def test_a_set_holds_what_its_selection_names(shared_celeba, tmp_path, capsys):
+    out = make('celeba', shared_celeba, tmp_path)
+    (shared_celeba / 'CelebA-HQ-img' / '2.jpg').unlink()
+    make('celeba', shared_celeba, tmp_path)
+    assert list_images(out / 'gt') == [item['file'] for item in selection(out)['files']] == ['00000.png']
+    write_image(out / 'gt' / 'mine.png', np.zeros((8, 8, 3), np.uint8))
+    make('celeba', shared_celeba, tmp_path, status=2)
+    assert 'mine.png is not of this set' in capsys.readouterr().err
+    assert (out / 'gt' / 'mine.png').is_file()
 
 
 def wflw_line(points_68, blurred, name):

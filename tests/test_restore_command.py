@@ -295,14 +295,6 @@ def test_links_in_a_circle_are_walked_once(call, folder, tmp_path):
     assert files_below(tmp_path / 'out') == ['a.png']
 
 
-@pytest.mark.skipif(not hasattr(os, 'mkfifo'), reason='no pipes here')
-def test_pipes_in_a_folder_are_not_waited_for(call, folder, tmp_path):
-    save(folder / 'a.png')
-    os.mkfifo(folder / 'pipe.png')
-    assert call(folder, '-o', tmp_path / 'out')[0] == 0
-    assert files_below(tmp_path / 'out') == ['a.png']
-
-
 def test_folder_in_out_that_leads_elsewhere_is_not_written_through(call, folder, tmp_path):
     save(folder / 'sub' / 'a.png')
     (tmp_path / 'elsewhere').mkdir()
