@@ -66,7 +66,8 @@ def _build(args: argparse.Namespace) -> int:
     output = args.output or Path('datasets') / args.photos.resolve().name
     _refuse_inside(output, args.photos)
     photographs = find_photographs(args.photos, args.landmarks, args.val_share)
-    settings = _crop_settings(args, [str(photograph.path.resolve()) for photograph in photographs])
+    photos = args.photos.resolve()
+    settings = _crop_settings(args, [f'{photos}/{photograph.name}' for photograph in photographs])
     _check_detector(settings, photographs[0].landmarks is not None)
     given = {'val_share': args.val_share, 'landmarks': args.landmarks and args.landmarks.name}
     builder = DatasetBuilder(output, settings, args.lmdb, args.workers, given)

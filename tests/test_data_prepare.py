@@ -200,6 +200,11 @@ def test_an_lmdb_that_was_being_replaced_comes_back(photos):
 LMDB_OR_NOT = pytest.mark.parametrize('more', [(), ('--lmdb',)], ids=['folders', 'lmdb'])
 
 
+def test_a_link_to_itself_is_a_reason(photos):
+    (photos / 'itself.png').symlink_to('itself.png')
+    assert report(prepare(photos))['skipped'] == {'no landmarks': 1}
+
+
 def test_names_that_no_crop_can_bear_are_reasons(photos):
     content = (photos / 'a.png').read_bytes()
     bad = [os.fsencode(photos) + b'/\xff.png', os.fsencode(photos / ('l' * 251 + '.png'))]
