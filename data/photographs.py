@@ -73,7 +73,7 @@ def find_photographs(folder: Path, landmarks: Path | None = None, val_share: flo
 
 
 def split_of(name: str, val_share: float) -> str:
-    """Return 'val' for a ``val_share`` of all names, else 'train'; adding photographs moves none of the others."""
+    """Return 'val' for a ``val_share`` of all names, else 'train'; it does not depend on the other names."""
     return 'val' if number_of(name) < val_share else 'train'
 
 

@@ -14,7 +14,9 @@ def guarded(command: Callable[[argparse.Namespace], int], args: argparse.Namespa
         status = command(args)
         sys.stdout.flush()
         return status
-    except BrokenPipeError:  # what reads the output, `head` for example, has seen enough
+    except BrokenPipeError:
+        if not _nobody_reads():  # some other pipe, of a worker for example
+            raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more at its exit
         return PIPE_STATUS
     except ValueError as error:
@@ -27,6 +29,16 @@ def guarded(command: Callable[[argparse.Namespace], int], args: argparse.Namespa
     except KeyboardInterrupt:
         sys.stderr.write('interrupted\n')
         return INTERRUPT_STATUS
+
+
+def _nobody_reads() -> bool:
+    """Say whether what reads the output, `head` for example, has ended; else it gets an empty line."""
+    try:
+        sys.stdout.write('\n')
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return True
+    return False
 
 
 def one_line(error: BaseException) -> str:

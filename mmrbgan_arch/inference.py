@@ -118,6 +118,7 @@ class DirectConv2d(nn.Module):
     ) -> Tensor:
         """See ``WinogradConv2d.forward``."""
         if style is None or gain is None:
+            assert len(parts) == 1
             result = convolve(parts[0], self.weight, self.bias, self.stride, self.padding, activate=self.activate)
         else:
             assert self.bias is not None

@@ -37,6 +37,14 @@ def test_a_reader_that_stops_is_no_error():
     assert done.stderr == ''
 
 
+def test_a_worker_whose_pipe_breaks_is_an_error():
+    def fail(args):
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        guarded(fail, argparse.Namespace())
+
+
 @pytest.mark.parametrize(('error', 'status'), [(UsageError('a\nb'), 2), (KeyboardInterrupt(), 130)])
 def test_errors_become_statuses(error, status, capsys):
     def fail(args):
