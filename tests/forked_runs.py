@@ -6,6 +6,7 @@ Called as ``forked_runs.py kills``, ``ranks`` or ``quick`` in a folder with face
 import os
 import random
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
@@ -21,9 +22,13 @@ QUICK_OPTIONS = Path(__file__).parents[1] / 'options/train_mmrbgan_quick.yml'
 ended = set()
 
 
-def fork(content, *flags, environment=()):
+def fork(content, *flags):
     """Start a run in a child with a process group of its own; return its id."""
-    path = tiny_run.write_yml(content, f'{content["name"]}.yml')
+    return fork_file(tiny_run.write_yml(content, f'{content["name"]}.yml'), *flags)
+
+
+def fork_file(path, *flags, environment=()):
+    """The same from an option file."""
     child = os.fork()
     if child:
         os.setpgid(child, child)  # here too, so that a kill a moment later finds the group
@@ -115,10 +120,13 @@ def kill_often(name, workers, kills):
 
 def two_ranks(content, *flags):
     """Start the two processes of a job as torchrun does; return their ids."""
-    port = str(random.randint(20000, 60000))
+    with socket.create_server(('127.0.0.1', 0)) as server:
+        port = str(server.getsockname()[1])
     common = {'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': port, 'WORLD_SIZE': '2'}
     ranks = [{**common, 'RANK': str(i), 'LOCAL_RANK': str(i)} for i in range(2)]
-    return [fork(content, '--launcher', 'pytorch', *flags, environment=rank) for rank in ranks]
+    # Written once: a second writing would empty the file while the first rank reads it.
+    path = tiny_run.write_yml(content, f'{content["name"]}.yml')
+    return [fork_file(path, '--launcher', 'pytorch', *flags, environment=rank) for rank in ranks]
 
 
 def main_kills(kills=10):
@@ -142,7 +150,7 @@ def main_ranks():
 
     broken = tiny_run.options(name='broken', train={'check_ranks_every': 1, 'total_iter': 8})
     first, second = two_ranks(broken)
-    while not Path('experiments/broken/training_states/4.json').exists():
+    while not Path('experiments/broken/training_states/2.json').exists():
         assert alive(first) and alive(second)
         time.sleep(0.01)
     kill(second)
