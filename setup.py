@@ -30,6 +30,7 @@ REQUIRES = [
 
 EXTRAS = {
     'lpips': ['lpips>=0.1.4'],
+    'heic': ['pillow-heif>=0.18'],
     'ui': ['gradio>=5.30'],
     'export': ['onnx>=1.16', 'onnxruntime>=1.18'],
     'baselines': ['spandrel>=0.4', 'spandrel_extra_arches>=0.2'],

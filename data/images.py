@@ -23,11 +23,14 @@ from PIL import Image, ImageOps
 
 from mmrbgan_arch.errors import UsageError
 
-SUFFIXES = frozenset(('.png', '.jpg', '.jpeg', '.webp', '.bmp', '.tif', '.tiff', '.ppm', '.gif', '.jfif'))
+SUFFIXES = frozenset(
+    ('.png', '.jpg', '.jpeg', '.jfif', '.webp', '.bmp', '.tif', '.tiff', '.ppm', '.gif', '.avif', '.heic', '.heif')
+)
 META_FILE = 'meta.json'  # ours; BasicSR's is meta_info.txt
 BASICSR_META_FILE = 'meta_info.txt'
 MAX_PIXELS = 178_956_970  # Pillow's own limit: 0.5 GB once decoded
 
+_HEIC_BRANDS = (b'heic', b'heix', b'heim', b'heis', b'hevc', b'hevx', b'mif1', b'msf1')
 _PNG, _JPEG = b'\x89PNG\r\n\x1a\n', b'\xff\xd8\xff'
 _PNG_END, _JPEG_END = b'IEND\xaeB`\x82', b'\xff\xd9'
 _PNG_LEAST = 45  # bytes: signature, header and end
@@ -74,6 +77,20 @@ def read_image(path: str | Path) -> np.ndarray:
         UnreadableImageError: the file cannot be read or is no sound image.
     """
     return decode_image(_read_bytes(Path(path)), str(path))
+
+
+def open_image(content: bytes) -> Image.Image:
+    """Open a file's bytes with Pillow, HEIC (iPhones' photographs) where pillow-heif is installed.
+
+    Raises:
+        UnreadableImageError: empty, or HEIC without that package.
+        PIL.UnidentifiedImageError: not an image.
+    """
+    if not content:
+        raise UnreadableImageError('empty file')
+    if content[4:8] == b'ftyp' and content[8:12] in _HEIC_BRANDS and b'avif' not in content[8:40]:
+        _connect_heif()
+    return Image.open(io.BytesIO(content))
 
 
 def probe_image(content: bytes, name: str) -> tuple[int, int]:
@@ -314,14 +331,20 @@ def _jpeg_frame(content: bytes) -> tuple[int, int, int]:
 
 
 def _decode_any(content: bytes) -> np.ndarray:
-    if not content:
-        raise UnreadableImageError('empty file')
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')  # Pillow's warnings of damaged metadata; damaged pixels are errors
-        with Image.open(io.BytesIO(content)) as image:
+        with open_image(content) as image:
             image.load()
             upright = ImageOps.exif_transpose(image)
     return np.ascontiguousarray(_to_rgb(upright))
+
+
+def _connect_heif() -> None:
+    try:
+        import pillow_heif
+    except ImportError as error:
+        raise UnreadableImageError("HEIC; `pip install 'mmrbgan[heic]'`, or save it as JPEG") from error
+    pillow_heif.register_heif_opener()
 
 
 def _to_rgb(image: Image.Image) -> np.ndarray:

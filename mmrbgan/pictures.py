@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from mmrbgan_data.images import MAX_PIXELS, UnreadableImageError
+from mmrbgan_data.images import MAX_PIXELS, UnreadableImageError, open_image
 
 ORIENTATION_TAG = 0x0112
 PHOTOMETRIC_TAG, PLANAR_TAG = 262, 284  # of TIFF
@@ -76,11 +76,9 @@ def decode_picture(content: bytes, name: str) -> Picture:
         UnreadableImageError: empty, damaged, no image, animated, of several pages or too large.
     """
     try:
-        if not content:
-            raise UnreadableImageError('empty file')
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # Pillow's warnings of damaged metadata; damaged pixels are errors
-            with Image.open(io.BytesIO(content)) as image:
+            with open_image(content) as image:
                 return _decode(image, content)
     except UnreadableImageError as error:
         raise UnreadableImageError(f'{name}: {error}') from error
@@ -153,7 +151,7 @@ def _decode(image: Image.Image, content: bytes) -> Picture:
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise UnreadableImageError(f'{width}x{height} is too large; scale it down')
-    if image.format in ('GIF', 'PNG', 'WEBP') and getattr(image, 'is_animated', False):
+    if image.format in ('GIF', 'PNG', 'WEBP', 'AVIF') and getattr(image, 'is_animated', False):
         raise UnreadableImageError('animated; save its frames as single pictures')
     if image.format == 'TIFF' and getattr(image, 'n_frames', 1) > 1:
         raise UnreadableImageError('several pages; save them as single pictures')

@@ -5,12 +5,13 @@ import io
 import json
 import os
 import pickle
+import sys
 
 import cv2
 import lmdb
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 from mmrbgan_arch.errors import UsageError
 from mmrbgan_data.images import (
@@ -81,6 +82,30 @@ def test_every_mode_becomes_rgb(mode):
     assert image.shape == (24, 24, 3) and image.dtype == np.uint8
     expected = np.asarray(original.convert(mode).convert('RGB')).astype(int)
     assert np.abs(image - expected).mean() < (6 if mode == 'CMYK' else 1)
+
+
+@pytest.mark.skipif(not features.check('avif'), reason='this Pillow has no AVIF')
+def test_avif_is_read():
+    image = decode_image(encoded(Image.fromarray(picture()), 'AVIF', quality=100, subsampling='4:4:4'), 'x')
+    assert np.abs(image.astype(int) - picture()).mean() < 3
+
+
+def heic():
+    pytest.importorskip('pillow_heif').register_heif_opener()
+    return encoded(Image.fromarray(picture(64)[:32]), 'HEIF', quality=100, chroma='444')
+
+
+def test_heic_is_read():
+    image = decode_image(heic(), 'x')
+    assert image.shape == (32, 64, 3)
+    assert np.abs(image.astype(int) - picture(64)[:32]).mean() < 3
+
+
+def test_heic_without_its_package_says_what_to_install(monkeypatch):
+    content = heic()
+    monkeypatch.setitem(sys.modules, 'pillow_heif', None)
+    with pytest.raises(UnreadableImageError, match=r"^x\.heic: HEIC; `pip install 'mmrbgan\[heic\]'`"):
+        decode_image(content, 'x.heic')
 
 
 @pytest.mark.parametrize('channels', [1, 3])
