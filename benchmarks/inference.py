@@ -36,6 +36,7 @@ from mmrbgan.face_network import FaceNetwork, pick_precision
 from mmrbgan_arch import MMRBGAN
 from mmrbgan_arch.inference import DirectConv2d, InferenceUp
 from mmrbgan_arch.layers import ConvLayer, EqualizedConv2d, ModulatedConv2d, UpConvLayer
+from mmrbgan_arch.memory import keep_memory, separate_memory
 from mmrbgan_arch.winograd import WinogradConv2d
 
 RESULTS = Path(__file__).parent / 'results'
@@ -120,9 +121,13 @@ def runner(name: str, size: int, args: argparse.Namespace) -> Run:
     device, dtype = torch.device(args.device), precision_of(name, args)
     network = build(name, size).to(device)
     if name in OURS:
-        return FaceNetwork(network, size, device, args.precision, 1, compile=args.compile, release=True).network
+        return FaceNetwork(network, size, device, args.precision, 1, compile=args.compile, release=True).restore
     if name in ('MMRBGAN direct', 'MMRBGAN winograd'):
-        return network.prepare_for_inference(dtype, winograd=name.endswith('winograd'), release=True)
+        separate_memory()
+        prepared = network.prepare_for_inference(dtype, winograd=name.endswith('winograd'), release=True)
+        prepared(torch.zeros(1, 3, size, size, device=device))
+        keep_memory()  # as `FaceNetwork` does
+        return prepared
     if name == 'MMRBGAN training form':
         network = network.to(memory_format=torch.channels_last)
     arguments = {'randomize_noise': False} if name == 'GFPGAN' else {}

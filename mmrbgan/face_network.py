@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mmrbgan_arch.errors import UsageError
-from mmrbgan_arch.memory import give_back_memory, keep_memory
+from mmrbgan_arch.memory import keep_memory, separate_memory
 
 if TYPE_CHECKING:
     from mmrbgan_arch.inference import InferenceMMRBGAN
@@ -98,13 +98,12 @@ class FaceNetwork:
         self.runs = 0
         self.compile = compile
         network = network.to(device).eval()
+        if device.type == 'cpu':
+            separate_memory()
         self._prepared: InferenceMMRBGAN | None = None
         # float16 may overflow, weights and all; then the network is needed again. bfloat16 has float32's range.
         self._exact = network if self.dtype == torch.float16 else None
         self.network = self._ready(network, release and self._exact is None)
-        if device.type == 'cpu' and self._prepared is not None and not self._prepared.winograd:
-            give_back_memory()
-            keep_memory()  # every face asks for the same sizes; Winograd's weights leave no room for it
 
     def _ready(self, network: nn.Module, release: bool = False) -> Run:
         """Return the network as it runs fastest in the present precision."""
@@ -134,18 +133,29 @@ class FaceNetwork:
         return restored
 
     def _run(self, faces: Sequence[np.ndarray]) -> list[np.ndarray]:
-        self.runs += 1
         batch = torch.from_numpy(np.stack(faces)).permute(0, 3, 1, 2).to(self.device) * 2 - 1
-        with torch.inference_mode():
-            result = self._forward(batch, self.dtype)
-            if self.dtype != torch.float32 and not torch.isfinite(result).all():
-                _LOGGER.warning('%s overflows with these weights; going on in float32', self.dtype)
-                self._go_exact()
-                result = self._forward(batch, self.dtype)
-        if not torch.isfinite(result).all():
-            raise UsageError('the network gives values that are no numbers; its weights are damaged')
+        result = self.restore(batch)
         pictures = result.float().clamp(-1, 1).add(1).div(2).permute(0, 2, 3, 1)
         return list(pictures.contiguous().cpu().numpy())
+
+    @torch.inference_mode()
+    def restore(self, batch: Tensor) -> Tensor:
+        """(b, 3, size, size) RGB in [-1, 1] on the device -> the same shape; in float32 from the first overflow on.
+
+        Raises:
+            UsageError: the weights give no numbers.
+        """
+        result = self._forward(batch, self.dtype)
+        if self.dtype != torch.float32 and not torch.isfinite(result).all():
+            _LOGGER.warning('%s overflows with these weights; going on in float32', self.dtype)
+            self._go_exact()
+            result = self._forward(batch, self.dtype)
+        if not torch.isfinite(result).all():
+            raise UsageError('the network gives values that are no numbers; its weights are damaged')
+        self.runs += 1
+        if self.runs == 1 and self.device.type == 'cpu':
+            keep_memory()  # every face asks for the same sizes, and what the libraries set up at the first one stays
+        return result
 
     def _go_exact(self) -> None:
         self.dtype = torch.float32

@@ -250,14 +250,13 @@ class InferenceUp(nn.Module):
 
         The list of maps is emptied, so that their memory is free for the result. The margin is zero.
         """
-        weight, channels, padding = self.weight, self.weight.shape[1], 1 + margin
-        if style is not None and gain is not None and len(style) == 1:
-            weight, style, gain = weight * modulation(style, gain, weight.dtype).transpose(0, 1), None, None
+        channels, padding = self.weight.shape[1], 1 + margin
         x = parts[0] if len(parts) == 1 and style is None else joined(parts, style)
         parts.clear()
-        x = F.conv_transpose2d(x, weight, stride=2)
-        if gain is None:
-            out = convolve(x, self.kernel, self.bias, 1, padding, groups=channels, activate=True)
+        x = F.conv_transpose2d(x, self.weight, stride=2)
+        if gain is None or len(gain) == 1:
+            kernel = self.kernel if gain is None else self.kernel * gain.to(x.dtype)[0, :, None, None, None]
+            out = convolve(x, kernel, self.bias, 1, padding, groups=channels, activate=True)
         else:
             out = F.conv2d(x, self.kernel, None, padding=padding, groups=channels)
             out = scaled_(out, gain, self.bias, activate=True)
@@ -429,8 +428,6 @@ class InferenceMMRBGAN(nn.Module):
         z, features = self.encoder(x.to(self.dtype, memory_format=torch.channels_last))
         decoded = self.decoder(features)
         features.clear()
-        if self.dtype is torch.float32 and x.device.type == 'cpu' and not torch.compiler.is_compiling():
-            give_back_memory()  # the prior's last scale is the peak of memory
         return self.prior(z, decoded)
 
 

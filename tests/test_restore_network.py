@@ -1,5 +1,8 @@
 """Batches of faces: they fit into memory, run in half precision where it holds, and never mix up their order."""
 
+import platform
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -64,6 +67,23 @@ def test_one_face_that_does_not_fit_is_the_users_error():
 def test_other_errors_are_not_taken_for_lack_of_memory():
     with pytest.raises(RuntimeError, match='shape'):
         FaceNetwork(Negative(0, RuntimeError('shape')), 8, CPU)(faces(1))
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='another C library')
+def test_memory_is_kept_from_the_first_face_on():
+    code = """if True:
+        import resource, numpy, torch
+        from mmrbgan.face_network import FaceNetwork
+        from mmrbgan_arch import MMRBGAN
+        runner = FaceNetwork(MMRBGAN(128, narrow=0.25).eval(), 128, torch.device('cpu'), 'float32', release=True)
+        for _ in range(5):
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+            runner([numpy.zeros((128, 128, 3), numpy.float32)])
+            print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    """
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    faults = [int(line) for line in done.stdout.split()]
+    assert faults[-1] < faults[0] / 8, faults  # pages that the system had to clear for the last face
 
 
 def test_overflow_in_half_precision_goes_on_in_float32(caplog):
