@@ -413,22 +413,15 @@ class InferenceMMRBGAN(nn.Module):
         if x.ndim != 4 or x.shape[1:] != (3, self.out_size, self.out_size):
             raise ValueError(f'this network takes (b, 3, {self.out_size}, {self.out_size}); found {tuple(x.shape)}')
         x = (x - self.middle) / self.half_range
-        if x.device.type != 'cpu' or len(x) == 1:
-            restored = self._restored(x)
-        else:  # batches save nothing on a CPU, and a single sample's style goes into the weights
-            restored = torch.cat([self._restored(one) for one in x.split(1)])
-        return restored * self.half_range + self.middle
+        z, features = self.encoder(x.to(self.dtype, memory_format=torch.channels_last))
+        decoded = self.decoder(features)
+        features.clear()
+        return self.prior(z, decoded) * self.half_range + self.middle
 
     def in_float32(self) -> 'InferenceMMRBGAN':
         """Go on in float32, in place, with the weights as they are; return self."""
         self.dtype = torch.float32
         return self.float()
-
-    def _restored(self, x: Tensor) -> Tensor:
-        z, features = self.encoder(x.to(self.dtype, memory_format=torch.channels_last))
-        decoded = self.decoder(features)
-        features.clear()
-        return self.prior(z, decoded)
 
 
 def scaled_weight(conv: EqualizedConv2d) -> Tensor:
