@@ -95,7 +95,7 @@ class Degradation:
             None: 'no blur',
             'isotropic': f'gauss {self.sigma_x:.1f}',
             'anisotropic': f'gauss {self.sigma_x:.1f}x{self.sigma_y:.1f} at {math.degrees(self.angle):.0f}',
-            'motion': f'motion {self.length:.0f} at {math.degrees(self.angle):.0f}',
+            'motion': f'motion {self.length:.0f} at {math.degrees(self.angle):.0f} bend {math.degrees(self.bend):.0f}',
         }[self.kernel]
         quality = 'no jpeg' if self.quality is None else f'jpeg {self.quality}'
         return f'{blur} | 1/{self.downscale:.1f} {self.resize} | noise {self.noise:.0f} | {quality}'

@@ -32,7 +32,7 @@ MAX_PIXELS = 178_956_970  # Pillow's own limit: 0.5 GB once decoded
 
 _HEIC_BRANDS = (b'heic', b'heix', b'heim', b'heis', b'hevc', b'hevx', b'mif1', b'msf1')
 _PNG, _JPEG = b'\x89PNG\r\n\x1a\n', b'\xff\xd8\xff'
-_PNG_END, _JPEG_END = b'IEND\xaeB`\x82', b'\xff\xd9'
+_PNG_END, _JPEG_SCAN, _JPEG_END = b'IEND\xaeB`\x82', b'\xff\xda', b'\xff\xd9'
 _PNG_LEAST = 45  # bytes: signature, header and end
 _ENVIRONMENTS: dict[str, tuple[int, Any]] = {}  # root -> the process that opened it, and the environment
 _BASICSR_LINE = re.compile(r'^(?P<key>.*)\.png \(\d+,\d+,\d+\) \d+$')
@@ -301,7 +301,7 @@ def _plain_size(content: bytes) -> tuple[int, int] | None:
         width, height, depth, colour = struct.unpack('>IIBB', content[16:26])
         if depth != 8 or colour not in (0, 2) or b'eXIf' in content[:4096]:
             return None
-    elif content.startswith(_JPEG) and content.rstrip(b'\0').endswith(_JPEG_END):
+    elif content.startswith(_JPEG) and _JPEG_SCAN in content and content.rstrip(b'\0').endswith(_JPEG_END):
         height, width, channels = _jpeg_frame(content)
         if channels not in (1, 3):
             return None

@@ -74,6 +74,12 @@ def test_probing_any_piece_of_a_file_gives_a_size_or_the_error(suffix):
                 probe_image(whole[:start] + whole[-end:], 'x')
 
 
+def test_a_jpeg_without_pixels_is_no_image():
+    whole = cv2.imencode('.jpg', picture())[1].tobytes()
+    with pytest.raises(UnreadableImageError, match=r'^x: '):
+        probe_image(whole[: whole.index(b'\xff\xda')] + b'\xff\xd9', 'x')
+
+
 @pytest.mark.parametrize('mode', ['L', 'LA', 'P', '1', 'RGBA', 'CMYK'])
 def test_every_mode_becomes_rgb(mode):
     original = Image.fromarray(picture())

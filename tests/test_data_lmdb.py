@@ -1,5 +1,8 @@
 """LMDBs: any name, a map that grows, whole or not at all, and safe to read from forked and spawned workers."""
 
+import os
+from multiprocessing import get_context
+
 import cv2
 import numpy as np
 import pytest
@@ -8,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from mmrbgan_data.components import write_components
 from mmrbgan_data.degradation_dataset import MMRBGANDegradationDataset
-from mmrbgan_data.images import ImageSource, encode_png
+from mmrbgan_data.images import _ENVIRONMENTS, ImageSource, encode_png, open_lmdb
 from mmrbgan_data.lmdb_writer import write_lmdb
 
 NAMES = ['a.b.png', 'a.c.png', 'sub/눈 "q".png', 'x' * 240 + '/' + 'y' * 240 + '.png']
@@ -50,6 +53,17 @@ def test_stopped_writing_leaves_the_old_one(target):
     with pytest.raises(KeyboardInterrupt):
         write_lmdb(target, images(), 100)
     assert ImageSource(target).names == NAMES and len(ImageSource(target).read_bytes(0)) > 1
+
+
+def opened_here(root):
+    return open_lmdb(root) is open_lmdb(root) and _ENVIRONMENTS[root][0] == os.getpid()
+
+
+@pytest.mark.skipif(not hasattr(os, 'fork'), reason='no fork here')
+def test_each_process_opens_one_environment_of_its_own(target):
+    assert opened_here(str(target))
+    with get_context('fork').Pool(1) as pool:
+        assert pool.apply(opened_here, (str(target),))
 
 
 def test_replaced_while_open(target):
