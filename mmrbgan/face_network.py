@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mmrbgan_arch.errors import UsageError
-from mmrbgan_arch.memory import keep_memory, separate_memory
+from mmrbgan_arch.memory import give_back_memory, keep_memory, separate_memory
 
 if TYPE_CHECKING:
     from mmrbgan_arch.inference import InferenceMMRBGAN
@@ -95,7 +95,7 @@ class FaceNetwork:
         self.size = size
         self.device = device
         self.batch = batch or batch_that_fits(network, size, device)
-        self.runs = 0
+        self.runs = self._last_batch = 0
         self.compile = compile
         network = network.to(device).eval()
         if device.type == 'cpu':
@@ -145,6 +145,9 @@ class FaceNetwork:
         Raises:
             UsageError: the weights give no numbers.
         """
+        if self.device.type == 'cpu' and len(batch) != self._last_batch:
+            give_back_memory()  # kept for maps of other sizes: of many sizes it would be more and more
+            self._last_batch = len(batch)
         result = self._forward(batch, self.dtype)
         if self.dtype != torch.float32 and not torch.isfinite(result).all():
             _LOGGER.warning('%s overflows with these weights; going on in float32', self.dtype)

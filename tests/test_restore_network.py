@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from mmrbgan import face_network
 from mmrbgan.face_network import FaceNetwork, batch_that_fits, pick_device
 from mmrbgan.photo_stream import READ_AHEAD, stream
 from mmrbgan_arch import MMRBGAN
@@ -67,6 +68,13 @@ def test_one_face_that_does_not_fit_is_the_users_error():
 def test_other_errors_are_not_taken_for_lack_of_memory():
     with pytest.raises(RuntimeError, match='shape'):
         FaceNetwork(Negative(0, RuntimeError('shape')), 8, CPU)(faces(1))
+
+
+def test_memory_kept_for_one_batch_size_is_given_back_at_another(monkeypatch):
+    sizes, network = [], Negative()
+    monkeypatch.setattr(face_network, 'give_back_memory', lambda: sizes.append(len(network.batches)))
+    FaceNetwork(network, 8, CPU, batch=3)(faces(10))
+    assert network.batches == [3, 3, 3, 1] and sizes == [0, 3]  # before the first batch, and before the last
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='another C library')
