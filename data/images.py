@@ -32,7 +32,7 @@ MAX_PIXELS = 178_956_970  # Pillow's own limit: 0.5 GB once decoded
 
 _HEIC_BRANDS = (b'heic', b'heix', b'heim', b'heis', b'hevc', b'hevx', b'mif1', b'msf1')
 _PNG, _JPEG = b'\x89PNG\r\n\x1a\n', b'\xff\xd8\xff'
-_PNG_END, _JPEG_SCAN, _JPEG_END = b'IEND\xaeB`\x82', b'\xff\xda', b'\xff\xd9'
+_PNG_END, _JPEG_END = b'IEND\xaeB`\x82', b'\xff\xd9'
 _PNG_LEAST = 45  # bytes: signature, header and end
 _ENVIRONMENTS: dict[str, tuple[int, Any]] = {}  # root -> the process that opened it, and the environment
 _BASICSR_LINE = re.compile(r'^(?P<key>.*)\.png \(\d+,\d+,\d+\) \d+$')
@@ -89,7 +89,7 @@ def open_image(content: bytes) -> Image.Image:
     if not content:
         raise UnreadableImageError('empty file')
     if content[4:8] == b'ftyp' and content[8:12] in _HEIC_BRANDS and b'avif' not in content[8:40]:
-        _connect_heif()
+        return _open_heic(content)
     return Image.open(io.BytesIO(content))
 
 
@@ -301,7 +301,7 @@ def _plain_size(content: bytes) -> tuple[int, int] | None:
         width, height, depth, colour = struct.unpack('>IIBB', content[16:26])
         if depth != 8 or colour not in (0, 2) or b'eXIf' in content[:4096]:
             return None
-    elif content.startswith(_JPEG) and _JPEG_SCAN in content and content.rstrip(b'\0').endswith(_JPEG_END):
+    elif content.startswith(_JPEG) and content.rstrip(b'\0').endswith(_JPEG_END):
         height, width, channels = _jpeg_frame(content)
         if channels not in (1, 3):
             return None
@@ -320,12 +320,14 @@ def _png_sums_agree(content: bytes) -> bool:
 
 
 def _jpeg_frame(content: bytes) -> tuple[int, int, int]:
-    """Return height, width and number of channels from the JPEG's frame header; zeros if none is found."""
-    place = 2
+    """Return height, width and number of channels from the JPEG's frame header; zeros if no pixels follow it."""
+    place, frame = 2, (0, 0, 0)
     while place + 10 <= len(content) and content[place] == 0xFF:
         marker, length, _, height, width, channels = struct.unpack('>xBHBHHB', content[place : place + 10])
+        if marker == 0xDA:  # the first scan
+            return frame
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            return height, width, channels
+            frame = height, width, channels
         place += 2 + length
     return 0, 0, 0
 
@@ -339,12 +341,13 @@ def _decode_any(content: bytes) -> np.ndarray:
     return np.ascontiguousarray(_to_rgb(upright))
 
 
-def _connect_heif() -> None:
+def _open_heic(content: bytes) -> Image.Image:
+    """Open HEIC without registering its decoder, which would take over AVIF from Pillow."""
     try:
-        import pillow_heif
+        from pillow_heif import HeifImageFile
     except ImportError as error:
         raise UnreadableImageError("HEIC; `pip install 'mmrbgan[heic]'`, or save it as JPEG") from error
-    pillow_heif.register_heif_opener()
+    return HeifImageFile(io.BytesIO(content))
 
 
 def _to_rgb(image: Image.Image) -> np.ndarray:

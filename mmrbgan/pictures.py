@@ -153,7 +153,7 @@ def _decode(image: Image.Image, content: bytes) -> Picture:
         raise UnreadableImageError(f'{width}x{height} is too large; scale it down')
     if image.format in ('GIF', 'PNG', 'WEBP', 'AVIF') and getattr(image, 'is_animated', False):
         raise UnreadableImageError('animated; save its frames as single pictures')
-    if image.format == 'TIFF' and getattr(image, 'n_frames', 1) > 1:
+    if image.format in ('TIFF', 'HEIF') and getattr(image, 'n_frames', 1) > 1:
         raise UnreadableImageError('several pages; save them as single pictures')
     image.load()
     array = _read_16_bits(image, content)

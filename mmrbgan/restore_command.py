@@ -13,6 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from mmrbgan_arch.errors import UsageError
+from mmrbgan_data.images import SUFFIXES
 
 from .before_after import before_after_sheet
 from .face_choice import read_face_file
@@ -83,6 +84,10 @@ class RestoreCommand:
         self.relative = dict(photos)
         output = Path(args.output).expanduser()
         is_file = len(photos) == 1 and not output.is_dir() and output.suffix.lower() in KNOWN_SUFFIXES
+        if len(photos) == 1 and not output.is_dir() and output.suffix.lower() in SUFFIXES - KNOWN_SUFFIXES:
+            raise UsageError(
+                f'-o {output}: cannot write {output.suffix}; known are {", ".join(sorted(KNOWN_SUFFIXES))}'
+            )
         if not is_file and output.exists() and not output.is_dir():
             raise UsageError(f'-o {output}: is a file; name a folder')
         self.single = output if is_file else None

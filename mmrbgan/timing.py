@@ -15,7 +15,7 @@ from mmrbgan_arch import basicsr_bridge
 from mmrbgan_arch.errors import UsageError
 from mmrbgan_model.metrics.pictures import pick_device
 
-from .face_network import pick_precision
+from .face_network import FaceNetwork
 from .run_options import load_yml
 
 FORMAT = 'mmrbgan-timing-1'
@@ -117,20 +117,16 @@ def build(section: dict[str, Any]) -> nn.Module:
 @torch.inference_mode()
 def _time(name: str, section: dict[str, Any], device_name: str, precision: str, repeats: int) -> Timing:
     device = pick_device(device_name)
-    dtype = pick_precision(precision, device)
-    network = build(section).eval().to(device)
-    prepare = getattr(network, 'prepare_for_inference', None)  # ours, as it restores
-    run = prepare(dtype, release=True) if prepare else network
+    network = FaceNetwork(build(section), SIZE, device, precision, 1, release=True)
     face = torch.rand(1, 3, SIZE, SIZE, device=device, generator=None) * 2 - 1
 
     def once() -> Tensor:
-        with torch.autocast(device.type, dtype, enabled=prepare is None and dtype is not torch.float32):
-            return run(face)
+        return network.restore(face)
 
     seconds = _measure(once, device, repeats)
     low, median, high = _quartiles(seconds)
     threads = torch.get_num_threads()
-    return Timing(name, median, low, high, repeats, WARM_UP, SIZE, _describe(device), str(dtype)[6:], threads)
+    return Timing(name, median, low, high, repeats, WARM_UP, SIZE, _describe(device), str(network.dtype)[6:], threads)
 
 
 def _measure(once: Callable[[], Tensor], device: torch.device, repeats: int) -> list[float]:

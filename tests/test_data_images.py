@@ -76,8 +76,11 @@ def test_probing_any_piece_of_a_file_gives_a_size_or_the_error(suffix):
 
 def test_a_jpeg_without_pixels_is_no_image():
     whole = cv2.imencode('.jpg', picture())[1].tobytes()
-    with pytest.raises(UnreadableImageError, match=r'^x: '):
-        probe_image(whole[: whole.index(b'\xff\xda')] + b'\xff\xd9', 'x')
+    exif = b'\xff\xe1' + (len(whole) + 2).to_bytes(2, 'big') + whole  # a camera's thumbnail is a whole JPEG
+    for head in (whole[:2], whole[:2] + exif):
+        assert probe_image(head + whole[2:], 'x') == (24, 24)
+        with pytest.raises(UnreadableImageError, match=r'^x: '):
+            probe_image(head + whole[2 : whole.index(b'\xff\xda')] + b'\xff\xd9', 'x')
 
 
 @pytest.mark.parametrize('mode', ['L', 'LA', 'P', '1', 'RGBA', 'CMYK'])
@@ -97,14 +100,19 @@ def test_avif_is_read():
 
 
 def heic():
-    pytest.importorskip('pillow_heif').register_heif_opener()
-    return encoded(Image.fromarray(picture(64)[:32]), 'HEIF', quality=100, chroma='444')
+    """A file made without registering the decoder with Pillow."""
+    buffer = io.BytesIO()
+    image = Image.fromarray(picture(64)[:32])
+    pytest.importorskip('pillow_heif').from_pillow(image).save(buffer, quality=100, chroma='444')
+    return buffer.getvalue()
 
 
-def test_heic_is_read():
+def test_heic_is_read(monkeypatch):
+    monkeypatch.delitem(Image.OPEN, 'HEIF', raising=False)  # other packages register it, too
     image = decode_image(heic(), 'x')
     assert image.shape == (32, 64, 3)
     assert np.abs(image.astype(int) - picture(64)[:32]).mean() < 3
+    assert 'HEIF' not in Image.OPEN  # it would take AVIF over from Pillow
 
 
 def test_heic_without_its_package_says_what_to_install(monkeypatch):
@@ -154,10 +162,10 @@ def test_missing_file_is_named(tmp_path):
 
 
 def test_listing_is_sorted_recursive_and_without_hidden_files(tmp_path):
-    for name in ('b.png', 'a.JPG', 'sub/c.png', '.hidden/d.png', '.e.png', 'notes.txt'):
+    for name in ('b.png', 'a.JPG', 'f.HEIC', 'g.avif', 'sub/c.png', '.hidden/d.png', '.e.png', 'notes.txt'):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    assert list_images(tmp_path) == ['a.JPG', 'b.png', 'sub/c.png']
+    assert list_images(tmp_path) == ['a.JPG', 'b.png', 'f.HEIC', 'g.avif', 'sub/c.png']
 
 
 def test_missing_folder_and_empty_folder_name_the_option(tmp_path):

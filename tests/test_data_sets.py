@@ -76,16 +76,21 @@ def wflw_line(points_68, blurred, name):
 
 
 def test_wflws_points_are_those_of_the_mirrored_face_too():
-    # WFLW's layout as published: contour, upper edges of the brows, eyes from corner to corner, and their mirrors.
+    # WFLW's layout as published: contour, upper edges of the brows, nose, eyes and lips, and their mirrors.
     mirror_98 = dict(zip(range(33), reversed(range(33)), strict=True))
+    for start, end in ((55, 59), (76, 82), (83, 87), (88, 92), (93, 95)):  # nose, lips
+        mirror_98 |= {i: start + end - i for i in range(start, end + 1)}
     for left, right in ((range(33, 38), range(46, 41, -1)), ((60, 61, 63, 64, 65, 67), (72, 71, 69, 68, 75, 73))):
         mirror_98 |= dict(zip((*left, *right), (*right, *left), strict=True))
     mirror_68 = dict(zip(range(17), reversed(range(17)), strict=True))
+    for start, end in ((31, 35), (48, 54), (55, 59), (60, 64), (65, 67)):
+        mirror_68 |= {i: start + end - i for i in range(start, end + 1)}
     for left, right in ((range(17, 22), range(26, 21, -1)), (range(36, 42), (45, 44, 43, 42, 47, 46))):
         mirror_68 |= dict(zip((*left, *right), (*right, *left), strict=True))
     taken = test_sets.WFLW_TO_68
     assert [taken[i] for i in mirror_68.values()] == [mirror_98[taken[i]] for i in mirror_68]
-    assert taken[17] == 33 and taken[36] == 60 and taken[27:31] == (51, 52, 53, 54)
+    assert [taken[i] for i in (0, 17, 31, 36, 48, 55, 60, 65)] == [0, 33, 55, 60, 76, 83, 88, 93]
+    assert taken[27:31] == (51, 52, 53, 54)
 
 
 def test_wflw_takes_blurred_faces_first_and_aligns(tmp_path, drawn, monkeypatch):

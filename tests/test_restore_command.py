@@ -70,6 +70,12 @@ def test_one_photograph_into_one_file(call, folder, tmp_path):
     assert Image.open(tmp_path / 'new' / 'b.jpg').format == 'JPEG'
 
 
+def test_one_photograph_into_a_kind_that_is_not_written_is_refused(call, folder, tmp_path):
+    status, _, err = call(save(folder / 'a.png'), '-o', tmp_path / 'b.heic')
+    assert status == 2 and f'-o {tmp_path / "b.heic"}: cannot write .heic; known are .bmp,' in err
+    assert not (tmp_path / 'b.heic').exists()
+
+
 def test_unchanged_photograph_is_copied_byte_for_byte(call, folder, tmp_path, monkeypatch):
     monkeypatch.setattr(restorer, 'make_detector', lambda *_: lambda image: [])
     source = save(folder / 'a.jpg', quality=40)

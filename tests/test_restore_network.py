@@ -77,6 +77,16 @@ def test_memory_kept_for_one_batch_size_is_given_back_at_another(monkeypatch):
     assert network.batches == [3, 3, 3, 1] and sizes == [0, 3]  # before the first batch, and before the last
 
 
+def test_large_blocks_lie_apart_until_the_first_face_is_done(monkeypatch):
+    calls = []
+    for name in ('separate_memory', 'keep_memory'):
+        monkeypatch.setattr(face_network, name, lambda name=name: calls.append(name))
+    network = FaceNetwork(Negative(), 8, CPU, batch=3)
+    assert calls == ['separate_memory']
+    network(faces(7))
+    assert calls == ['separate_memory', 'keep_memory']
+
+
 @pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='another C library')
 def test_memory_is_kept_from_the_first_face_on():
     code = """if True:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms, ImageOps, features
 
 from mmrbgan.pictures import decode_picture, encode_picture, output_format, resize_picture
 from mmrbgan_data.images import UnreadableImageError
@@ -119,12 +119,34 @@ def test_bad_file_is_one_line_with_its_name(content):
         decode_picture(content, 'photo')
 
 
-def test_animation_is_refused():
+@pytest.mark.parametrize('file_format', ['GIF', 'PNG', 'WEBP', 'AVIF'])
+def test_animation_is_refused(file_format):
+    if file_format == 'AVIF' and not features.check('avif'):
+        pytest.skip('this Pillow has no AVIF')
     frames = [Image.fromarray(noise(8, 8, 3) * k) for k in (1, 3)]
     stream = io.BytesIO()
-    frames[0].save(stream, 'GIF', save_all=True, append_images=frames[1:])
+    frames[0].save(stream, file_format, save_all=True, append_images=frames[1:])
     with pytest.raises(UnreadableImageError, match='animated'):
         decode_picture(stream.getvalue(), 'photo')
+
+
+def heic(*images):
+    file = pytest.importorskip('pillow_heif').HeifFile()
+    for image in images:
+        file.add_from_pillow(Image.fromarray(image))
+    stream = io.BytesIO()
+    file.save(stream)
+    return stream.getvalue()
+
+
+def test_heic_is_read_and_written_as_png():
+    picture = decode_picture(heic(noise(64, 48, 3)), 'photo')
+    assert picture.pixels.shape == (64, 48, 3) and output_format(picture, 'auto') == 'PNG'
+
+
+def test_heic_of_several_pictures_is_refused():
+    with pytest.raises(UnreadableImageError, match='^photo: several pages'):
+        decode_picture(heic(noise(64, 64, 3), noise(64, 64, 3)), 'photo')
 
 
 @pytest.mark.parametrize(
