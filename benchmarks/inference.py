@@ -11,8 +11,8 @@ All weights are random; peers are built from their architectures' classes in spa
 install 'mmrbgan[baselines]'`) and run as they come, in eager mode and float32 (`--peer-precision` for another). Every
 network lives in a process of its own, as its users have it. One round runs every network once, and
 the medians are over rounds, so that a slow minute of the machine slows all of them. 'GFLOP' are the operations of the
-network as its authors write it; ours does fewer of them (docs/performance.md), so that its share of the peak may exceed
-100 %. The peak is the better of a matrix product and a convolution in the network's precision, measured in every round.
+network as its authors write it; Winograd's convolutions do fewer of them (docs/performance.md), so that their share of
+the peak may exceed 100 %. The peak is the better of a matrix product and a convolution in the network's precision, measured in every round.
 """
 
 import argparse
@@ -370,17 +370,17 @@ def show_floor() -> None:
     print(f'| network at {SIZE} px | form | GFLOP | weights, GB | maps read and written, GB |')
     print('| --- | --- | ---: | ---: | ---: |')
     for name in OURS:
-        with torch.device('meta'):
-            network = build(name)
-            forms = {
-                'as the paper writes it': network,
-                'folded': network.prepare_for_inference(torch.float32, winograd=False),
-                "folded, Winograd's convolutions": network.prepare_for_inference(torch.float32, winograd=True),
-            }
-            for form, module in forms.items():
-                weights = sum(value.numel() * 4 for value in module.state_dict().values())
-                gflop, moved = count_operations(module, SIZE), count_map_bytes(module)
-                print(f'| {name} | {form} | {gflop:.0f} | {weights / 1e9:.2f} | {moved / 1e9:.2f} |')
+        network = build(name)
+        forms = {
+            'as the paper writes it': network,
+            'direct': network.prepare_for_inference(torch.float32, winograd=False),
+            "Winograd's convolutions": network.prepare_for_inference(torch.float32, winograd=True),
+        }
+        for form, module in forms.items():
+            weights = sum(value.numel() * 4 for value in module.state_dict().values())
+            module.to('meta')
+            gflop, moved = count_operations(module, SIZE), count_map_bytes(module)
+            print(f'| {name} | {form} | {gflop:.0f} | {weights / 1e9:.2f} | {moved / 1e9:.2f} |')
 
 
 def count_map_bytes(network: nn.Module) -> float:

@@ -7,6 +7,7 @@ fallback: a file that holds more than tensors and plain containers is refused, a
 import json
 import os
 import pickle
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ from .atomic_files import write_atomically
 from .errors import UsageError, nearest_key
 from .hyperparameters import KINDS, find_kind
 
+OLD_BLOCK = re.compile(r'blocks\.\d+\.prelu\.weight$')  # one PReLU after the sum, none in between
 SHOWN = 3  # keys named in an error line
 SIGNS_OF_CODE = ('Unsupported global', 'TorchScript')  # in torch's own words for what weights_only refuses
 
@@ -83,6 +85,8 @@ def check_fit(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], compl
     ]
     faults = {'missing': missing, 'not known': unknown, 'of another size': other}
     if any(faults.values()):
+        if any(OLD_BLOCK.search(key) for key in unknown):
+            raise UsageError(f'{complaint}: its MMRBs are those of version 0.1, without PReLU after each convolution')
         lines = '; '.join(f'{what}: {some(keys)}' for what, keys in faults.items() if keys)
         raise UsageError(f'{complaint}: {lines}')
 

@@ -9,16 +9,14 @@ from .mmrb_arch import MMRB
 class Encoder(nn.Module):
     """Halves the image down to 4x4; an MMRB follows every halving but the last; the 4x4 map becomes the latent."""
 
-    def __init__(
-        self, channels: dict[int, int], sizes: list[int], style_dim: int, use_mmrb: bool, prelu_start: float
-    ) -> None:
+    def __init__(self, channels: dict[int, int], sizes: list[int], style_dim: int, use_mmrb: bool) -> None:
         """Args: channels: width by resolution; sizes: resolutions from 4 up to the image's."""
         super().__init__()
         top_down = sizes[::-1]
         self.stem = ConvLayer(3, channels[top_down[0]], 1)
         self.downs = nn.ModuleList(ConvLayer(channels[2 * size], channels[size], 3, down=True) for size in top_down[1:])
         with_block = top_down[1:-1] if use_mmrb else []
-        self.blocks = nn.ModuleList(MMRB(channels[size], prelu_start) for size in with_block)
+        self.blocks = nn.ModuleList(MMRB(channels[size]) for size in with_block)
         self.to_latent = EqualizedLinear(channels[4] * 16, style_dim, activate=True)
 
     def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:

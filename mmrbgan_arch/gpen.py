@@ -38,7 +38,7 @@ def convert_generator(path: str | os.PathLike[str], use_mmrb: bool = True) -> MM
     latent = state.get('final_linear.0.bias')
     options['style_dim'] = latent.numel() if latent is not None else 512
     options['num_mlp'] = count_layers(state, 'generator.style.{}.weight', start=1)
-    network = _build(MMRBGAN, path, **options, use_mmrb=use_mmrb, prelu_start=1.0)
+    network = _build(MMRBGAN, path, **options, use_mmrb=use_mmrb)
     _fill(network, state, generator_keys(halvings, options['num_mlp']), path)
     return network
 

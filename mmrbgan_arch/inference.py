@@ -1,9 +1,9 @@
 """The generator for restoring only: what training needs as parameters is folded into constants, passes are fused.
 
 Computes what ``MMRBGAN`` computes (``tests/test_inference.py``). Equalized rates and gains are multiplied into the
-weights; Eq. 7-9 have no activation between them, so 3x3, 5x5 and 1x1 of an MMRB become one 5x5 convolution;
-demodulation, bias and activation ride on the blur or on the way back from Winograd's domain, the style on the way into
-it. Where it pays, large maps go through ``WinogradConv2d``. docs/performance.md says what each step brought.
+weights; a trained slope of a PReLU is a constant, which a convolution takes as its leaky ReLU; demodulation, bias and
+activation ride on the blur or on the way back from Winograd's domain, the style on the way into it. Where it pays,
+large maps go through ``WinogradConv2d``. docs/performance.md says what each step brought.
 """
 
 from collections.abc import Callable
@@ -72,16 +72,16 @@ class Plan:
             give_back_memory()
         return folded
 
-    def convolution(self, weight: Tensor, bias: Tensor | None, size: int, activate: bool = False) -> 'Convolution':
+    def convolution(self, weight: Tensor, bias: Tensor | None, size: int, slope: float | None = None) -> 'Convolution':
         """A convolution with stride 1 for maps of this size."""
         pays = size >= WINOGRAD_SIZE and weight.shape[1] >= WINOGRAD_CHANNELS
         if self.winograd and pays:
             large = (weight.shape[-1] + 3) ** 2 * weight[:, :, 0, 0].numel() * self.dtype.itemsize
             outputs = 4 if size >= LARGE_TILES and large <= LARGE_WEIGHTS else 2
             return WinogradConv2d(
-                weight.to(self.dtype), None if bias is None else bias.to(self.dtype), activate, outputs
+                weight.to(self.dtype), None if bias is None else bias.to(self.dtype), slope, outputs
             )
-        return DirectConv2d(weight, bias, self.dtype, activate=activate, padding=weight.shape[-1] // 2)
+        return DirectConv2d(weight, bias, self.dtype, slope=slope, padding=weight.shape[-1] // 2)
 
 
 class DirectConv2d(nn.Module):
@@ -100,14 +100,14 @@ class DirectConv2d(nn.Module):
         bias: Tensor | None,
         dtype: torch.dtype,
         *,
-        activate: bool = False,
+        slope: float | None = None,
         stride: int = 1,
         padding: int = 0,
     ) -> None:
         super().__init__()
         self.register_buffer('weight', constant(weight, dtype))
         self.register_buffer('bias', None if bias is None else constant(bias, dtype))
-        self.stride, self.padding, self.activate = stride, padding, activate
+        self.stride, self.padding, self.slope = stride, padding, slope
 
     def forward(
         self,
@@ -118,55 +118,51 @@ class DirectConv2d(nn.Module):
     ) -> Tensor:
         """See ``WinogradConv2d.forward``."""
         if style is None or gain is None:
-            assert len(parts) == 1
-            result = convolve(parts[0], self.weight, self.bias, self.stride, self.padding, activate=self.activate)
+            result = self._plain(parts)
         else:
             assert self.bias is not None
             result = self._modulated(parts, style, gain, self.bias)
         return result if out is None else out.copy_(result)
 
+    def _plain(self, parts: list[Tensor]) -> Tensor:
+        if len(parts) == 1:
+            return convolve(parts[0], self.weight, self.bias, self.stride, self.padding, slope=self.slope)
+        assert self.stride == 1 and self.bias is not None
+        return convolve_parts(parts, self.weight, self.bias, self.padding, slope=self.slope)
+
     def _modulated(self, parts: list[Tensor], style: Tensor, gain: Tensor, bias: Tensor) -> Tensor:
         if len(style) == 1:
             weight = self.weight * modulation(style, gain, self.weight.dtype)
-            return convolve_parts(parts, weight, bias, self.padding, activate=self.activate)
+            return convolve_parts(parts, weight, bias, self.padding, slope=self.slope)
         result = F.conv2d(joined(parts, style), self.weight, padding=self.padding)
-        return scaled_(result, gain, bias, self.activate)
+        return scaled_(result, gain, bias, self.slope)
 
 
 Convolution = WinogradConv2d | DirectConv2d
 
 
 class InferenceMMRB(nn.Module):
-    """Eq. 4-10 as two convolutions of halves and one 5x5 convolution."""
-
-    slope: Tensor
-    half3: 'Convolution'
-    half5: 'Convolution'
-    full: 'Convolution'
+    """Eq. 4-10: five convolutions with their activations; each stage's two read one map with one margin."""
 
     def __init__(self, block: MMRB, plan: Plan, size: int) -> None:
         super().__init__()
-        halves = (block.half3, block.half5)
-        self.half3, self.half5 = (plan.convolution(scaled_weight(half), half.bias, size) for half in halves)
-        fuse3, fuse5 = scaled_weight(block.fuse)[:, :, 0, 0].chunk(2, dim=1)  # (c, c) each
-        weight = torch.einsum('om,mihw->oihw', fuse5, scaled_weight(block.full5))
-        weight[:, :, 1:-1, 1:-1] += torch.einsum('om,mihw->oihw', fuse3, scaled_weight(block.full3))
-        assert block.fuse.bias is not None and block.full3.bias is not None and block.full5.bias is not None
-        bias = block.fuse.bias + fuse3 @ block.full3.bias + fuse5 @ block.full5.bias
-        self.full = plan.convolution(weight, bias, size)
-        self.register_buffer('slope', constant(block.prelu.weight, plan.dtype))
+        self.half3, self.half5, self.full3, self.full5 = (
+            plan.convolution(scaled_weight(part), part.bias, size, slope=part.prelu.weight.item())
+            for part in (block.half3, block.half5, block.full3, block.full5)
+        )
+        fuse = block.fuse
+        self.fuse = DirectConv2d(scaled_weight(fuse), fuse.bias, plan.dtype, slope=fuse.prelu.weight.item())
 
     def forward(self, x: Tensor) -> Tensor:
         """(b, c, h, w) -> the same shape."""
-        half = x.shape[1] // 2
-        mixed = framed_empty(x, x.shape[1], self.full.margin)
-        inner = without(mixed, self.full.margin)
-        margin = max(self.half3.margin, self.half5.margin)
-        padded = framed(x, margin)
-        for i, conv in enumerate((self.half3, self.half5)):
-            halves = slice(i * half, (i + 1) * half)
-            conv([without(padded[:, halves], margin - conv.margin)], out=inner[:, halves])
-        return F.prelu(self.full([mixed]).add_(x), self.slope)
+        half, margin = x.shape[1] // 2, self.full5.margin
+        mixed = framed_empty(x, x.shape[1], margin)
+        first, second = without(mixed, margin).chunk(2, dim=1)
+        padded = framed(x, self.half5.margin)
+        self.half3([without(padded[:, :half], self.half5.margin - self.half3.margin)], out=first)
+        self.half5([padded[:, half:]], out=second)
+        paths = [self.full3([without(mixed, margin - self.full3.margin)]), self.full5([mixed])]
+        return self.fuse(paths).add_(x)
 
 
 class InferenceDown(nn.Module):
@@ -180,7 +176,7 @@ class InferenceDown(nn.Module):
         self.padding = layer.blur_padding
         self.register_buffer('kernel', depthwise(layer.filter, layer.conv.weight.shape[1], plan.dtype))
         self.conv = DirectConv2d(
-            scaled_weight(layer.conv) * GAIN, layer.bias * GAIN, plan.dtype, activate=True, stride=2
+            scaled_weight(layer.conv) * GAIN, layer.bias * GAIN, plan.dtype, slope=SLOPE, stride=2
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -195,7 +191,7 @@ class InferenceEncoder(nn.Module):
         super().__init__()
         stem = encoder.stem
         assert stem.bias is not None
-        self.stem = DirectConv2d(scaled_weight(stem.conv) * GAIN, stem.bias * GAIN, plan.dtype, activate=True)
+        self.stem = DirectConv2d(scaled_weight(stem.conv) * GAIN, stem.bias * GAIN, plan.dtype, slope=SLOPE)
         self.downs = nn.ModuleList(plan.fold(InferenceDown, layer, plan) for layer in encoder.downs)
         blocks = enumerate(encoder.blocks, start=1)
         self.blocks = nn.ModuleList(plan.fold(InferenceMMRB, block, plan, size >> i) for i, block in blocks)
@@ -256,10 +252,10 @@ class InferenceUp(nn.Module):
         x = F.conv_transpose2d(x, self.weight, stride=2)
         if gain is None or len(gain) == 1:
             kernel = self.kernel if gain is None else self.kernel * gain.to(x.dtype)[0, :, None, None, None]
-            out = convolve(x, kernel, self.bias, 1, padding, groups=channels, activate=True)
+            out = convolve(x, kernel, self.bias, 1, padding, groups=channels, slope=SLOPE)
         else:
             out = F.conv2d(x, self.kernel, None, padding=padding, groups=channels)
-            out = scaled_(out, gain, self.bias, activate=True)
+            out = scaled_(out, gain, self.bias, SLOPE)
         return clear_frame(out, margin)
 
 
@@ -311,7 +307,7 @@ class InferenceStyleBlock(nn.Module):
         self.modulation = Modulation(block.conv)
         blur = block.conv.filter
         self.up = InferenceUp(weight, bias, blur, plan.dtype) if blur else None
-        self.conv = None if blur else plan.convolution(weight, bias, size, activate=True)
+        self.conv = None if blur else plan.convolution(weight, bias, size, slope=SLOPE)
         self.margin = 0 if self.conv is None else self.conv.margin
         self.register_buffer('noise_weight', constant(block.noise_weight * GAIN, plan.dtype))
         self.register_buffer('noise_bias', constant(noise_bias[:, None, None], plan.dtype))
@@ -448,27 +444,32 @@ def convolve(
     padding: int,
     *,
     groups: int = 1,
-    activate: bool = False,
+    slope: float | None = None,
 ) -> Tensor:
     """Convolution and leaky ReLU, as one operation of oneDNN where there is one."""
-    if activate and fuses(x):
-        pads, strides, unary = [padding] * 2, [stride] * 2, ('leaky_relu', [SLOPE], '')
+    if slope is not None and fuses(x):
+        pads, strides, unary = [padding] * 2, [stride] * 2, ('leaky_relu', [slope], '')
         return torch.ops.mkldnn._convolution_pointwise(x, weight, bias, pads, strides, [1, 1], groups, *unary)
     result = F.conv2d(x, weight, bias, stride, padding, groups=groups)
-    return leaky_relu(result) if activate else result
+    return activated_(result, slope)
 
 
-def convolve_parts(parts: list[Tensor], weight: Tensor, bias: Tensor, padding: int, *, activate: bool) -> Tensor:
+def convolve_parts(parts: list[Tensor], weight: Tensor, bias: Tensor, padding: int, *, slope: float | None) -> Tensor:
     """Convolution, with stride 1, of maps that follow each other in the channels; where oneDNN adds, without a copy."""
     if len(parts) == 1 or not fuses(parts[0]):
         x = parts[0] if len(parts) == 1 else joined(parts, None)
-        return convolve(x, weight, bias, 1, padding, activate=activate)
+        return convolve(x, weight, bias, 1, padding, slope=slope)
     weights = weight.split([part.shape[1] for part in parts], dim=1)
     out = F.conv2d(parts[0], weights[0], bias, padding=padding)
     for part, some in zip(parts[1:], weights[1:], strict=True):
         window = ([padding] * 2, [1, 1], [1, 1], 1)  # padding, stride, dilation, groups
         torch.ops.mkldnn._convolution_pointwise_.binary(out, part, some, None, *window, 'add', 1.0, None, [], None)
-    return leaky_relu(out) if activate else out
+    return activated_(out, slope)
+
+
+def activated_(x: Tensor, slope: float | None) -> Tensor:
+    """Leaky ReLU in place; ``None`` is no activation."""
+    return x if slope is None else leaky_relu(x, slope)
 
 
 def fuses(x: Tensor) -> bool:
@@ -501,10 +502,10 @@ def joined(parts: list[Tensor], style: Tensor | None) -> Tensor:
     return out
 
 
-def scaled_(x: Tensor, gain: Tensor, bias: Tensor, activate: bool) -> Tensor:
+def scaled_(x: Tensor, gain: Tensor, bias: Tensor, slope: float | None) -> Tensor:
     """Gain * x + bias in place; gain (b, c), bias (c,)."""
     add_product(bias[:, None, None], x, gain.to(x.dtype)[:, :, None, None], x)
-    return leaky_relu(x) if activate else x
+    return activated_(x, slope)
 
 
 def add_product(bias: Tensor, x: Tensor, factor: Tensor, out: Tensor) -> Tensor:

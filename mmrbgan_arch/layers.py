@@ -17,13 +17,13 @@ GAIN = math.sqrt(2)
 BINOMIAL = (1.0, 3.0, 3.0, 1.0)
 
 
-def leaky_relu(x: Tensor) -> Tensor:
-    """Leaky ReLU (slope 0.2), in place.
+def leaky_relu(x: Tensor, slope: float = SLOPE) -> Tensor:
+    """Leaky ReLU, in place.
 
     StyleGAN2 multiplies by sqrt(2) afterwards, which keeps the variance. Since f(a x) = a f(x) for a > 0, every layer
     here multiplies its weights and bias by ``GAIN`` instead, which costs no pass over the feature map.
     """
-    return F.leaky_relu(x, SLOPE, inplace=True)
+    return F.leaky_relu(x, slope, inplace=True)
 
 
 def pixel_norm(x: Tensor) -> Tensor:

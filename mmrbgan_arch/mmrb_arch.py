@@ -7,19 +7,33 @@ from .basicsr_bridge import register_arch
 from .layers import EqualizedConv2d
 
 
+class PReLUConv2d(EqualizedConv2d):
+    """sigma(W(.)) of Eq. 5-9: a convolution that keeps the size, and a PReLU with one slope, 0.25 at first."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, zero_start: bool = False) -> None:
+        """Args: zero_start: begin with zero weights, so that the output is zero for any slope."""
+        super().__init__(
+            in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=True, zero_start=zero_start
+        )
+        self.prelu = nn.PReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(b, in, h, w) -> (b, out, h, w)."""
+        return self.prelu(super().forward(x))
+
+
 @register_arch
 class MMRB(nn.Module):
-    """Two crossed 3x3 / 5x5 stages over split channels, a 1x1 reduction and a residual connection with PReLU.
+    """Two crossed 3x3 / 5x5 stages over split channels, a 1x1 reduction and a residual connection.
 
-    The 1x1 reduction starts at zero, so a fresh block computes PReLU(x) and disturbs no pretrained network around it.
+    The 1x1 reduction starts at zero, so a fresh block is the identity and disturbs no pretrained network around it.
     """
 
-    def __init__(self, num_feat: int, prelu_start: float = 0.25) -> None:
+    def __init__(self, num_feat: int) -> None:
         """Create the block.
 
         Args:
             num_feat: channels in and out; even, since Eq. 4 splits them in halves.
-            prelu_start: first slope of the PReLU, 0.25 as He et al.; 1.0 makes a fresh block the identity.
 
         Raises:
             ValueError: ``num_feat`` is odd or below 2.
@@ -28,16 +42,15 @@ class MMRB(nn.Module):
         if num_feat < 2 or num_feat % 2:
             raise ValueError(f'MMRB: num_feat must be even, since its channels are split in halves; found {num_feat}')
         half = num_feat // 2
-        self.half3 = EqualizedConv2d(half, half, 3, padding=1, bias=True)
-        self.half5 = EqualizedConv2d(half, half, 5, padding=2, bias=True)
-        self.full3 = EqualizedConv2d(num_feat, num_feat, 3, padding=1, bias=True)
-        self.full5 = EqualizedConv2d(num_feat, num_feat, 5, padding=2, bias=True)
-        self.fuse = EqualizedConv2d(2 * num_feat, num_feat, 1, bias=True, zero_start=True)
-        self.prelu = nn.PReLU(num_feat, init=prelu_start)
+        self.half3 = PReLUConv2d(half, half, 3)
+        self.half5 = PReLUConv2d(half, half, 5)
+        self.full3 = PReLUConv2d(num_feat, num_feat, 3)
+        self.full5 = PReLUConv2d(num_feat, num_feat, 5)
+        self.fuse = PReLUConv2d(2 * num_feat, num_feat, 1, zero_start=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """(b, num_feat, h, w) -> the same shape."""
         x1, x2 = x.chunk(2, dim=1)  # Eq. 4
         mixed = torch.cat([self.half3(x1), self.half5(x2)], dim=1)  # Eq. 5-6
         paths = torch.cat([self.full3(mixed), self.full5(mixed)], dim=1)  # Eq. 7-8
-        return self.prelu(self.fuse(paths) + x)  # Eq. 9-10
+        return x + self.fuse(paths)  # Eq. 9-10

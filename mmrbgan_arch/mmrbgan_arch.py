@@ -61,7 +61,6 @@ class MMRBGAN(nn.Module):
         narrow: float = 1.0,
         use_mmrb: bool = True,
         noise_start: float = 1.0,
-        prelu_start: float = 0.25,
         image_range: tuple[float, float] | list[float] = (-1.0, 1.0),
     ) -> None:
         """Create the network with random weights.
@@ -74,7 +73,6 @@ class MMRBGAN(nn.Module):
             narrow: multiplies every width; 0.5 is the lite network.
             use_mmrb: False leaves the blocks out (Table 5, 'w/o MMRB').
             noise_start: first weight of the noise branches; 1 from scratch, overwritten by a pretrained prior's.
-            prelu_start: first slope of the MMRBs' PReLU; 1 makes fresh blocks the identity (warm start from GPEN).
             image_range: black and white of the images that go in and come out; (0, 1) for models that work in that
                 range, such as BasicSR's SRModel. The weights are the same for every range.
 
@@ -91,7 +89,7 @@ class MMRBGAN(nn.Module):
             raise ValueError(f'image_range must be black, white with black < white; found {image_range}')
         self.middle, self.half_range = (white + black) / 2, (white - black) / 2
         self.out_size = out_size
-        self.encoder = Encoder(channels, sizes, style_dim, use_mmrb, prelu_start)
+        self.encoder = Encoder(channels, sizes, style_dim, use_mmrb)
         self.decoder = Decoder(channels, sizes)
         self.prior = StyleGAN2Prior(channels, sizes, style_dim, num_mlp, noise_start)
         if noise_start:

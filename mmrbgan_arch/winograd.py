@@ -54,7 +54,7 @@ def transforms(taps: int, outputs: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 class WinogradConv2d(nn.Module):
-    """Convolution with stride 1 that keeps the size; with optional bias and leaky ReLU of slope 0.2.
+    """Convolution with stride 1 that keeps the size; with optional bias and leaky ReLU.
 
     Its input comes with ``margin`` zeros on every side, and may come in parts that follow each other in the channels.
     """
@@ -64,19 +64,19 @@ class WinogradConv2d(nn.Module):
     into: Tensor
     out_of: Tensor
 
-    def __init__(self, weight: Tensor, bias: Tensor | None, activate: bool = False, outputs: int = 4) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor | None, slope: float | None = None, outputs: int = 4) -> None:
         """Convert the weight.
 
         Args:
             weight: (out, in, k, k), k odd.
             bias: (out,).
-            activate: end with the leaky ReLU.
+            slope: end with a leaky ReLU of this slope.
             outputs: side of a tile of outputs, which must divide the maps' sides; a smaller one has smaller weights.
         """
         super().__init__()
         self.outputs = outputs
         self.out_channels, self.in_channels, self.taps, _ = weight.shape
-        self.margin, self.activate = self.taps // 2, activate
+        self.margin, self.slope = self.taps // 2, slope
         collect, spread, evaluate = (m.to(weight.device) for m in transforms(self.taps, outputs))
         self.register_buffer('weight', turned_weight(weight, torch.kron(evaluate, evaluate)))
         self.register_buffer('bias', torch.zeros_like(weight[:, 0, 0, 0]) if bias is None else bias.clone())
@@ -146,8 +146,8 @@ class WinogradConv2d(nn.Module):
             torch.add(result, self.bias, out=target)
         else:
             torch.addcmul(self.bias, result, gain, out=target)
-        if self.activate:
-            leaky_relu(target)
+        if self.slope is not None:
+            leaky_relu(target, self.slope)
 
 
 def turned_weight(weight: Tensor, matrix: Tensor) -> Tensor:
