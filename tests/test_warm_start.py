@@ -51,6 +51,7 @@ def moved(run, name, steps=1):
 )
 def test_every_part_of_codec_and_prior_moves(run, part):
     changes = {key: change for key, change in moved(run, 'net_g').items() if key.startswith(part)}
+    changes.pop('encoder.blocks.0.fuse.prelu.weight', None)  # zero maps give its slope no gradient at the first step
     assert changes and all(changes.values())
 
 
