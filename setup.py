@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
 
@@ -38,13 +38,18 @@ EXTRAS = {
 
 setup(
     version=(HERE / 'VERSION').read_text(encoding='utf-8').strip(),
-    packages=['mmrbgan', 'mmrbgan_arch', 'mmrbgan_model', 'mmrbgan_model.metrics', 'mmrbgan_data'],
+    # data/ is imported as mmrbgan_data
+    packages=[
+        *find_packages(include=['mmrbgan*']),
+        'mmrbgan_data',
+        *(f'mmrbgan_data.{room}' for room in find_packages('data')),
+    ],
     package_dir={'mmrbgan_data': 'data'},
     package_data={'mmrbgan': ['weights_files/*']},
     install_requires=REQUIRES,
     extras_require=EXTRAS,
     entry_points={
-        'console_scripts': ['basicsr = mmrbgan.runner:main', 'mmrbgan = mmrbgan.cli:main'],
+        'console_scripts': ['basicsr = mmrbgan.running.runner:main', 'mmrbgan = mmrbgan.cli:main'],
         'basicsr.plugins': ['mmrbgan = mmrbgan.plugin'],
     },
 )

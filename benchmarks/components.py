@@ -16,8 +16,8 @@ from tqdm import tqdm
 
 from mmrbgan_data.alignment import five_points
 from mmrbgan_data.components import NAMES, REFERENCE_SIZE, circles_from_landmarks, read_landmarks, yaw_of
-from mmrbgan_data.face_cropping import CropSettings, find_landmarks
 from mmrbgan_data.images import read_image
+from mmrbgan_data.prepare.cropping import CropSettings, find_landmarks
 
 BINS = ((-9.0, -0.25), (-0.25, -0.1), (-0.1, 0.1), (0.1, 0.25), (0.25, 9.0))
 

@@ -30,8 +30,8 @@ import torch  # noqa: E402
 
 from mmrbgan_arch import basicsr_bridge  # noqa: E402
 from mmrbgan_data.components import circles_from_landmarks, write_components, write_landmarks  # noqa: E402
-from mmrbgan_data.degradation_dataset import MMRBGANDegradationDataset  # noqa: E402
-from mmrbgan_data.face_drawing import draw_face  # noqa: E402
+from mmrbgan_data.datasets.degradation_dataset import MMRBGANDegradationDataset  # noqa: E402
+from mmrbgan_data.drawn.drawing import draw_face  # noqa: E402
 from mmrbgan_data.images import encode_png, list_images, write_image  # noqa: E402
 
 SIZE, ROUNDS, FILES = 512, 10, 70_000

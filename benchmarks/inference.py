@@ -12,7 +12,8 @@ install 'mmrbgan[baselines]'`) and run as they come, in eager mode and float32 (
 network lives in a process of its own, as its users have it. One round runs every network once, and
 the medians are over rounds, so that a slow minute of the machine slows all of them. 'GFLOP' are the operations of the
 network as its authors write it; Winograd's convolutions do fewer of them (docs/performance.md), so that their share of
-the peak may exceed 100 %. The peak is the better of a matrix product and a convolution in the network's precision, measured in every round.
+the peak may exceed 100 %. The peak is the better of a matrix product and a convolution in the network's
+precision, measured in every round.
 """
 
 import argparse
@@ -32,12 +33,12 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from mmrbgan.face_network import FaceNetwork, pick_precision
+from mmrbgan.restoring.face_network import FaceNetwork, pick_precision
 from mmrbgan_arch import MMRBGAN
-from mmrbgan_arch.inference import DirectConv2d, InferenceUp
+from mmrbgan_arch.inference.modules import DirectConv2d, InferenceUp
+from mmrbgan_arch.inference.winograd import WinogradConv2d
 from mmrbgan_arch.layers import ConvLayer, EqualizedConv2d, ModulatedConv2d, UpConvLayer
-from mmrbgan_arch.memory import keep_memory, separate_memory
-from mmrbgan_arch.winograd import WinogradConv2d
+from mmrbgan_arch.support.memory import keep_memory, separate_memory
 
 RESULTS = Path(__file__).parent / 'results'
 SIZE, REFERENCE = 512, 'GFPGAN'

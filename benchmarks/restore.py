@@ -21,9 +21,9 @@ from PIL import Image
 from skimage import data
 
 from mmrbgan import Restorer, Settings
-from mmrbgan.pictures import encode_picture
+from mmrbgan.restoring.files.photo_file import encode_picture
 from mmrbgan_arch import MMRBGAN
-from mmrbgan_arch.checkpoints import write_weights
+from mmrbgan_arch.weights_io import write_weights
 from mmrbgan_data.images import list_images, read_image
 
 GROUP, COLUMNS, TILE = 29, 8, 150

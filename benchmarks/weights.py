@@ -19,15 +19,16 @@ import cv2
 import numpy as np
 import torch
 
-from mmrbgan import Restorer, cli, demo
-from mmrbgan.evaluation_record import Record, read_record, summarise
-from mmrbgan.poses import pose_masks
-from mmrbgan.restore_settings import Settings
-from mmrbgan.run_options import load_yml
+from mmrbgan import Restorer, cli
+from mmrbgan.evaluation.poses import pose_masks
+from mmrbgan.evaluation.record import Record, read_record, summarise
+from mmrbgan.restoring import demo
+from mmrbgan.restoring.settings import Settings
+from mmrbgan.running.run_yml import load_yml
 from mmrbgan_arch import load_network
+from mmrbgan_data.contact_sheet import contact_sheet
+from mmrbgan_data.datasets.validation_dataset import MMRBGANTestDataset
 from mmrbgan_data.detection import DlibDetector
-from mmrbgan_data.sheets import contact_sheet
-from mmrbgan_data.test_dataset import MMRBGANTestDataset
 
 METRICS = ['psnr', 'ssim', 'identity_dlib', 'lmd']
 LOWER_IS_BETTER = ('angle', 'lmd')

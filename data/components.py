@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmrbgan_arch.errors import UsageError
+from mmrbgan_arch.support.errors import UsageError
 
 COMPONENTS_FILE, LANDMARKS_FILE = 'components.json', 'landmarks.csv'
 REFERENCE_SIZE = 512

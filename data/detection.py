@@ -15,9 +15,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from mmrbgan_arch.errors import UsageError
-from mmrbgan_arch.user_cache import cache_folder
-from mmrbgan_arch.weights_cache import find_weights
+from mmrbgan_arch.support.errors import UsageError
+from mmrbgan_arch.support.user_cache import cache_folder
+from mmrbgan_arch.support.weights_cache import find_weights
 
 from .alignment import apply, invert, resize_matrix
 

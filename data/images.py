@@ -21,7 +21,7 @@ import lmdb
 import numpy as np
 from PIL import Image, ImageOps
 
-from mmrbgan_arch.errors import UsageError
+from mmrbgan_arch.support.errors import UsageError
 
 SUFFIXES = frozenset(
     ('.png', '.jpg', '.jpeg', '.jfif', '.webp', '.bmp', '.tif', '.tiff', '.ppm', '.gif', '.avif', '.heic', '.heif')

@@ -3,13 +3,18 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .restore_settings import Settings
-    from .restorer import Restorer
-    from .results import Face, RestoredPhoto
+    from .restoring.restorer import Restorer
+    from .restoring.results import Face, RestoredPhoto
+    from .restoring.settings import Settings
 
 __all__ = ['Face', 'RestoredPhoto', 'Restorer', 'Settings']
 
-_HOMES = {'Restorer': 'restorer', 'Settings': 'restore_settings', 'Face': 'results', 'RestoredPhoto': 'results'}
+_HOMES = {
+    'Restorer': 'restorer',
+    'Settings': 'settings',
+    'Face': 'results',
+    'RestoredPhoto': 'results',
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -18,4 +23,4 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
     import importlib
 
-    return getattr(importlib.import_module(f'.{_HOMES[name]}', __name__), name)
+    return getattr(importlib.import_module(f'.restoring.{_HOMES[name]}', __name__), name)

@@ -6,22 +6,22 @@ import importlib.util
 import sys
 from collections.abc import Sequence
 
-from .guard import guarded
+from mmrbgan_arch.support.exit_status import guarded
 
-COMMANDS: dict[str, tuple[str, str]] = {
-    'restore': ('mmrbgan.restore', 'restore the faces in photographs'),
-    'ui': ('mmrbgan.app', 'restore in a page of the browser'),
-    'export': ('mmrbgan.export', 'the network as ONNX, TorchScript or safetensors'),
-    'train': ('mmrbgan.train_command', 'train as an option file says (the same as `basicsr train`)'),
-    'test': ('mmrbgan.test_command', 'restore and score test sets (the same as `basicsr test`)'),
-    'prepare': ('mmrbgan_data.prepare', 'photographs into a training set, with landmarks and component boxes'),
-    'convert': ('mmrbgan.convert', 'public weights (GPEN, ArcFace) into networks of ours'),
-    'weights': ('mmrbgan.weights', 'fetch public weights into the cache folder and convert them'),
-    'evaluate': ('mmrbgan.evaluate', 'score a folder of restored faces, of any method, so that it can be compared'),
-    'report': ('mmrbgan.report', 'the tables of the paper, filled from evaluations, beside the quoted numbers'),
-    'doctor': ('mmrbgan.doctor', 'name what is installed, what is broken, and the fix'),
+COMMANDS = {
+    'restore': 'restore the faces in photographs',
+    'ui': 'restore in a page of the browser',
+    'export': 'the network as ONNX, TorchScript or safetensors',
+    'train': 'train as an option file says (the same as `basicsr train`)',
+    'test': 'restore and score test sets (the same as `basicsr test`)',
+    'prepare': 'photographs into a training set, with landmarks and component boxes',
+    'convert': 'public weights (GPEN, ArcFace) into networks of ours',
+    'weights': 'fetch public weights into the cache folder and convert them',
+    'evaluate': 'score a folder of restored faces, of any method, so that it can be compared',
+    'report': 'the tables of the paper, filled from evaluations, beside the quoted numbers',
+    'doctor': 'name what is installed, what is broken, and the fix',
 }
-"""Command -> (module with ``add_arguments(parser)`` and ``run(args) -> int``, one line of help)."""
+"""Command -> its line of help; ``commands.NAME`` has ``add_arguments(parser)`` and ``run(args) -> int``."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,10 +29,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if argv is None else argv)
     parser = argparse.ArgumentParser('mmrbgan', description='Restore degraded faces, and train networks that do')
     commands = parser.add_subparsers(metavar='COMMAND', required=True)
-    for name, (module, summary) in COMMANDS.items():
+    for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=summary)
         if given and given[0] == name:
-            implementation = importlib.import_module(module)
+            implementation = importlib.import_module(f'mmrbgan.commands.{name}')
             implementation.add_arguments(command)
             command.set_defaults(run=implementation.run)
     args = parser.parse_args(given)

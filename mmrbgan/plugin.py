@@ -9,7 +9,7 @@ import pkgutil
 from types import ModuleType
 
 import mmrbgan_arch
-import mmrbgan_data
+import mmrbgan_data.datasets
 import mmrbgan_model
 import mmrbgan_model.metrics
 from mmrbgan_arch import basicsr_bridge
@@ -26,6 +26,6 @@ def import_modules(package: ModuleType, ending: str = '') -> list[str]:
 
 basicsr_bridge.connect()
 import_modules(mmrbgan_arch, '_arch')
-import_modules(mmrbgan_data, '_dataset')
+import_modules(mmrbgan_data.datasets, '_dataset')
 import_modules(mmrbgan_model, '_model')
 import_modules(mmrbgan_model.metrics)

@@ -7,11 +7,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .checkpoints import load_network
     from .discriminator_arch import MMRBGANComponentDiscriminator, MMRBGANDiscriminator
     from .identity_arch import MMRBGANArcFace, MMRBGANMobileFaceNet
     from .mmrb_arch import MMRB
     from .mmrbgan_arch import MMRBGAN
+    from .weights_io import load_network
 
 __all__ = [
     'MMRB',
@@ -30,7 +30,7 @@ _MODULES = {
     'MMRBGANComponentDiscriminator': 'discriminator_arch',
     'MMRBGANDiscriminator': 'discriminator_arch',
     'MMRBGANMobileFaceNet': 'identity_arch',
-    'load_network': 'checkpoints',
+    'load_network': 'weights_io',
 }
 
 

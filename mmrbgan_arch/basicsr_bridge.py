@@ -16,7 +16,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
-from .errors import UsageError
+from .support.errors import UsageError
 
 T = TypeVar('T')
 

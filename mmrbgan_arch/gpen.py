@@ -13,12 +13,12 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from .checkpoints import check_fit, is_plain, read_file, some
 from .discriminator_arch import MMRBGANDiscriminator
-from .errors import UsageError
 from .hyperparameters import State, count_layers, width_options
 from .layers import BinomialFilter
 from .mmrbgan_arch import MMRBGAN
+from .support.errors import UsageError
+from .weights_io import check_fit, is_plain, read_file, some
 
 Network = TypeVar('Network', bound=nn.Module)
 

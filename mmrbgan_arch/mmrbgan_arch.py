@@ -135,8 +135,8 @@ class MMRBGAN(nn.Module):
             winograd: large convolutions by Winograd's method; by default where it pays, in float32 on most CPUs.
             release: free this network's weights on the way, for the sake of memory; it is of no use afterwards.
         """
-        from .inference import InferenceMMRBGAN, Plan
-        from .winograd import pays
+        from .inference.modules import InferenceMMRBGAN, Plan
+        from .inference.winograd import pays
 
         constant = self.prior.constant
         dtype = dtype or constant.dtype

@@ -12,7 +12,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from .basicsr_bridge import register_arch
-from .errors import UsageError
+from .support.errors import UsageError
 
 FACE_SIZE = 512
 

@@ -16,8 +16,8 @@ from typing import Any
 
 import torch
 
-from mmrbgan_arch.atomic_files import checksum, remove_partial_files
-from mmrbgan_arch.errors import UsageError
+from mmrbgan_arch.support.atomic_files import checksum, remove_partial_files
+from mmrbgan_arch.support.errors import UsageError
 
 from .run_files import write_run_file
 

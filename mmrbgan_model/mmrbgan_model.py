@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from mmrbgan_arch import MMRBGAN, MMRBGANArcFace, basicsr_bridge
-from mmrbgan_arch.errors import UsageError
-from mmrbgan_arch.memory import keep_memory
-from mmrbgan_arch.option_reader import read_options
-from mmrbgan_arch.weights_cache import find_weights
+from mmrbgan_arch.support.errors import UsageError
+from mmrbgan_arch.support.memory import keep_memory
+from mmrbgan_arch.support.option_reader import read_options
+from mmrbgan_arch.support.weights_cache import find_weights
 from mmrbgan_data.components import COMPONENTS
 
-from . import guards, loss_terms, ranks, rng_state, speed
+from . import finite_guard, loss_terms, ranks, rng_state, speed
 from .loss_terms import GeneratorTerm, Step
 from .network_weights import fit_state, pick_state, read_weights
 from .options import TrainOptions
@@ -307,14 +307,14 @@ class MMRBGANModel(BaseModel):
         values = dict(log)
         for optimizer in self.optimizers:
             ranks.average_gradients(p for group in optimizer.param_groups for p in group['params'])
-            size = None if self.scaler.is_enabled() else guards.gradient_size(optimizer)
+            size = None if self.scaler.is_enabled() else finite_guard.gradient_size(optimizer)
             if size is not None:
                 values[f'gradient of {optimizer.param_groups[0]["name"]}'] = size
-        numbers = guards.to_floats(values)
-        faults = guards.not_finite(numbers)
+        numbers = finite_guard.to_floats(values)
+        faults = finite_guard.not_finite(numbers)
         if faults:
             folder = Path(self.opt['path']['experiments_root'])
-            guards.stop_run(faults, self.iteration, self.files, self._batch(), folder)
+            finite_guard.stop_run(faults, self.iteration, self.files, self._batch(), folder)
         self.log_dict = {name: numbers[name] for name in log}
 
     def _step_optimizers(self) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mmrbgan_arch.checkpoints import is_plain, looks_like_gpen, read_file
-from mmrbgan_arch.errors import UsageError
+from mmrbgan_arch.support.errors import UsageError
+from mmrbgan_arch.weights_io import is_plain, looks_like_gpen, read_file
 
 KEYS = ('params_ema', 'params')
 

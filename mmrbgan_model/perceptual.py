@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import vgg19
 
-from mmrbgan_arch.errors import UsageError
-from mmrbgan_arch.weights_cache import find_weights
+from mmrbgan_arch.support.errors import UsageError
+from mmrbgan_arch.support.weights_cache import find_weights
 
 from .options import PerceptualTerm
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-from mmrbgan_arch import atomic_files
-from mmrbgan_arch.errors import UsageError
+from mmrbgan_arch.support import atomic_files
+from mmrbgan_arch.support.errors import UsageError
 
 
 def write_run_file(path: Path, write: Callable[[IO[bytes]], object]) -> None:

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from mmrbgan_arch.discriminator_arch import ResidualBlock
-from mmrbgan_arch.errors import UsageError
 from mmrbgan_arch.layers import ConvLayer, UpConvLayer
 from mmrbgan_arch.mmrb_arch import MMRB
 from mmrbgan_arch.stylegan2_arch import StyleBlock, ToRGB
+from mmrbgan_arch.support.errors import UsageError
 
 from .winograd_training import WinogradConvolutions
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mmrbgan_arch.errors import UsageError
+from mmrbgan_arch.support.errors import UsageError
 
 from . import ranks, rng_state
 from .checkpointing import CheckpointFolder, folder_of

@@ -23,13 +23,13 @@ from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
 from mmrbgan_arch import basicsr_bridge
-from mmrbgan_arch.errors import UsageError, nearest_key
-from mmrbgan_data.dataset_options import resolve_root
-from mmrbgan_data.sheets import contact_sheet
+from mmrbgan_arch.support.errors import UsageError, nearest_key
+from mmrbgan_data.contact_sheet import contact_sheet
+from mmrbgan_data.datasets.dataset_options import resolve_root
 
 from . import ranks
 from .metrics import NO_REFERENCE, SET_METRICS, SetMetric
-from .metrics.pictures import to_unit
+from .metrics.tensors import to_unit
 
 _LOGGER = logging.getLogger('basicsr')
 NIQE = frozenset(('calculate_niqe', 'calculate_niqe_fast'))

@@ -1,7 +1,8 @@
 """Wide convolutions of training on a CPU in Winograd's domain (Lavin and Gray, CVPR 2016, arXiv 1509.09308).
 
 Forward pass and both gradients of a 3x3 convolution take a quarter of the multiplications, of a 5x5 one less than a
-sixth, and differ from the direct ones by float32's rounding. The matrices are those of ``mmrbgan_arch.winograd``.
+sixth, and differ from the direct ones by float32's rounding. The matrices are those of
+``mmrbgan_arch.inference.winograd``.
 """
 
 import functools
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from mmrbgan_arch.winograd import STRIP_BYTES, scratch, transforms
+from mmrbgan_arch.inference.winograd import STRIP_BYTES, scratch, transforms
 
 TILE = 4  # side of a tile of outputs
 MIN_SIZE, MIN_CHANNELS = 32, 96  # below, the transforms cost more than the multiplications saved

@@ -15,7 +15,7 @@ import tiny_run
 import torch
 import yaml
 
-from mmrbgan import runner
+from mmrbgan.running import runner
 
 ITERATIONS = 14
 QUICK_OPTIONS = Path(__file__).parents[1] / 'options/train_mmrbgan_quick.yml'
@@ -184,6 +184,6 @@ def main_quick(iterations=3):
 if __name__ == '__main__':
     torch.set_num_threads(1)
     runner.load_plugins()
-    import mmrbgan.runs  # noqa: F401
+    import mmrbgan.running.runs  # noqa: F401
 
     {'kills': main_kills, 'ranks': main_ranks, 'quick': main_quick}[sys.argv[1]]()

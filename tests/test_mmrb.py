@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 
 import mmrbgan_arch as arch
-from mmrbgan_arch.errors import UsageError
+from mmrbgan_arch.support.errors import UsageError
 
 CONVOLUTIONS = ('half3', 'half5', 'full3', 'full5', 'fuse')
 CHANNELS = 6

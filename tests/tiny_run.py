@@ -71,7 +71,7 @@ def write_yml(content, path='run.yml'):
 
 def start(content, *flags, command='train'):
     """Run in this process, in the current folder; return the exit status."""
-    from mmrbgan.runner import main
+    from mmrbgan.running.runner import main
 
     return main([command, '-opt', write_yml(content), *flags])
 

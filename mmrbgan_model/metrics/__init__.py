@@ -35,7 +35,7 @@ def make_fid(options: Mapping[str, Any], where: str = 'val.metrics.fid') -> SetM
     Raises:
         UsageError: an unknown option, or weights that are nowhere.
     """
-    from mmrbgan_arch.option_reader import read_options
+    from mmrbgan_arch.support.option_reader import read_options
 
     from .fid import FID, FIDOptions
 

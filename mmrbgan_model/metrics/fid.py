@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mmrbgan_arch.errors import UsageError
+from mmrbgan_arch.support.errors import UsageError
 
 from .frechet import Gaussian, frechet_distance, read_statistics
 from .inception import FEATURES, load_inception, weights_path
-from .pictures import file_hash, pick_device
+from .tensors import file_hash, pick_device
 
 GROUPS = 20
 NORMAL_95 = 1.96

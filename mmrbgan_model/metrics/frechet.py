@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from scipy import linalg
 
-from mmrbgan_arch.errors import UsageError
+from mmrbgan_arch.support.errors import UsageError
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -13,12 +13,12 @@ import torch
 
 from mmrbgan_arch import MMRBGANArcFace, MMRBGANMobileFaceNet
 from mmrbgan_arch.basicsr_bridge import register_metric
-from mmrbgan_arch.errors import UsageError
-from mmrbgan_arch.weights_cache import find_weights
+from mmrbgan_arch.support.errors import UsageError
+from mmrbgan_arch.support.weights_cache import find_weights
 from mmrbgan_data.detection import models_folder
 
 from .landmark_distance import face_box
-from .pictures import fill, from_bgr, load_state, local_weights, pick_device, same_shape, to_unit
+from .tensors import fill, from_bgr, load_state, local_weights, pick_device, same_shape, to_unit
 
 Recogniser = Literal['dlib', 'arcface', 'mobilefacenet']
 Quantity = Literal['angle', 'cosine', 'distance']

@@ -15,10 +15,10 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from mmrbgan_arch.basicsr_bridge import register_metric
-from mmrbgan_arch.errors import UsageError
-from mmrbgan_arch.user_cache import cache_folder
+from mmrbgan_arch.support.errors import UsageError
+from mmrbgan_arch.support.user_cache import cache_folder
 
-from .pictures import fill, from_bgr, load_state, local_weights, pick_device, to_unit
+from .tensors import fill, from_bgr, load_state, local_weights, pick_device, to_unit
 
 FILE = 'IFQA_Metric.pth'
 ADDRESS = 'the link "IFQA pre-trained model" at https://github.com/AIM-SKKU/IFQA'

@@ -12,9 +12,9 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 from torchvision.models.inception import Inception3, InceptionE
 
-from mmrbgan_arch.weights_cache import find_weights
+from mmrbgan_arch.support.weights_cache import find_weights
 
-from .pictures import fill, load_state, local_weights
+from .tensors import fill, load_state, local_weights
 
 FILE = 'pt_inception-2015-12-05-6726825d.pth'
 ADDRESS = 'https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/'

@@ -10,7 +10,7 @@ from mmrbgan_arch.basicsr_bridge import register_metric
 from mmrbgan_data.components import REFERENCE_SIZE
 from mmrbgan_data.detection import DlibDetector
 
-from .pictures import from_bgr, same_shape
+from .tensors import from_bgr, same_shape
 
 # Median of dlib's boxes over aligned faces, x1 y1 x2 y2 at 512 px.
 ALIGNED_BOX = (95.0, 164.0, 405.0, 452.0)

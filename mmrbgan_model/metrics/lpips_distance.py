@@ -12,10 +12,10 @@ import numpy as np
 import torch
 
 from mmrbgan_arch.basicsr_bridge import register_metric
-from mmrbgan_arch.errors import UsageError
-from mmrbgan_arch.weights_cache import find_weights
+from mmrbgan_arch.support.errors import UsageError
+from mmrbgan_arch.support.weights_cache import find_weights
 
-from .pictures import fill, from_bgr, load_state, local_weights, pick_device, same_shape, to_unit
+from .tensors import fill, from_bgr, load_state, local_weights, pick_device, same_shape, to_unit
 
 Backbone = Literal['alex', 'vgg']
 FILES = {'alex': 'alexnet-owt-7be5be79.pth', 'vgg': 'vgg16-397923af.pth'}

@@ -18,9 +18,9 @@ from scipy.special import gamma
 from torch import Tensor
 
 from mmrbgan_arch.basicsr_bridge import register_metric
-from mmrbgan_arch.errors import UsageError
+from mmrbgan_arch.support.errors import UsageError
 
-from .pictures import from_bgr, pick_device
+from .tensors import from_bgr, pick_device
 
 BLOCK = 96
 LUMA = (65.481, 128.553, 24.966)  # ITU-R BT.601, MATLAB's rgb2ycbcr

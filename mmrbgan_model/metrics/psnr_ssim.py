@@ -6,7 +6,7 @@ BasicSR's registry holds its own ``calculate_psnr`` and ``calculate_ssim``; the 
 import numpy as np
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from .pictures import same_shape
+from .tensors import same_shape
 
 
 def psnr(restored: np.ndarray, gt: np.ndarray | None) -> np.ndarray:

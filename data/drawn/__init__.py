@@ -1,0 +1,1 @@
+"""Drawn faces for runs without any download."""

@@ -1,0 +1,1 @@
+"""Photographs into a data set: find, crop, judge, write, report."""

@@ -1,0 +1,90 @@
+"""Writes an LMDB of encoded images that ``images.ImageSource`` reads: whole or not at all.
+
+Keys are numbers and the names stand in meta.json, so that dots, spaces and any alphabet are safe. The map is sized from
+the total and grows when that was not enough; everything is built in a temporary folder that is renamed at the end.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import lmdb
+
+from ..images import META_FILE, LmdbKeys, close_lmdb
+
+PAGE = 4096
+BATCH = 64 * 2**20  # bytes per transaction: memory stays small however large the set
+
+
+def write_lmdb(target: Path, images: Iterable[tuple[str, bytes]], total_bytes: int, extra: Iterable[Path] = ()) -> None:
+    """Write ``images`` to the folder ``target`` (``*.lmdb``), replacing one that is there.
+
+    Args:
+        target: the folder.
+        images: (name, encoded image); read once, in order.
+        total_bytes: about the sum of their sizes.
+        extra: files to copy beside the images (component boxes, landmarks).
+    """
+    building = target.with_name(f'.{target.name}.building')
+    shutil.rmtree(building, ignore_errors=True)
+    building.mkdir(parents=True)
+    names = _write_images(building, images, total_bytes)
+    meta = json.dumps({'files': names}, ensure_ascii=False)
+    (building / META_FILE).write_text(meta, encoding='utf-8')
+    for path in extra:
+        shutil.copy2(path, building / path.name)
+    _replace(building, target)
+
+
+def _write_images(folder: Path, images: Iterable[tuple[str, bytes]], total_bytes: int) -> list[str]:
+    names: list[str] = []
+    with lmdb.open(str(folder), map_size=PAGE * 256 + total_bytes * 5 // 4, map_async=True) as environment:
+        batch: list[tuple[bytes, bytes]] = []
+        size = 0
+        for name, content in images:
+            batch.append((LmdbKeys.key(len(names)).encode(), content))
+            names.append(name)
+            size += len(content)
+            if size > BATCH:
+                _commit(environment, batch)
+                batch, size = [], 0
+        _commit(environment, batch)
+    (folder / 'lock.mdb').unlink(missing_ok=True)  # readers do not lock
+    return names
+
+
+def _commit(environment: Any, batch: list[tuple[bytes, bytes]]) -> None:
+    """Write one transaction, with a larger map if it does not fit."""
+    while True:
+        try:
+            with environment.begin(write=True) as transaction:
+                for key, content in batch:
+                    transaction.put(key, content)
+            return
+        except lmdb.MapFullError:
+            environment.set_mapsize(2 * environment.info()['map_size'])
+
+
+def restore_lmdb(target: Path) -> None:
+    """Put back the old ``target`` where a stop fell between its going and the coming of the new one."""
+    old = _old(target)
+    if old.is_dir() and not target.exists():
+        os.replace(old, target)
+
+
+def _old(target: Path) -> Path:
+    return target.with_name(f'.{target.name}.old')
+
+
+def _replace(building: Path, target: Path) -> None:
+    """Put ``building`` in the place of ``target``; what was there goes only when the new one stands."""
+    close_lmdb(target)
+    old = _old(target)
+    shutil.rmtree(old, ignore_errors=True)
+    if target.exists():
+        os.replace(target, old)
+    os.replace(building, target)
+    shutil.rmtree(old, ignore_errors=True)

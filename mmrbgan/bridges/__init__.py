@@ -1,0 +1,1 @@
+"""The restorer inside other programs: GFPGAN, ComfyUI, spandrel."""

@@ -1,0 +1,67 @@
+"""A ComfyUI node that restores the faces of a batch of images.
+
+To install it, put a file ``mmrbgan_nodes.py`` into ComfyUI's ``custom_nodes`` with this line in it::
+
+    from mmrbgan.comfyui import NODE_CLASS_MAPPINGS, NODE_DISPLAY_NAME_MAPPINGS
+
+Faces of all images of the batch go through the network together. Importing this also lets ComfyUI's own loader, which
+is spandrel, read our weights.
+"""
+
+import contextlib
+import functools
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..restoring.restorer import Restorer
+from ..restoring.settings import Settings
+
+
+class RestoreFaces:
+    """Restores faces: IMAGE (b, h, w, 3) float RGB in [0, 1] -> the same, and how many were restored."""
+
+    CATEGORY = 'image/faces'
+    RETURN_TYPES = ('IMAGE', 'INT')
+    RETURN_NAMES = ('image', 'faces')
+    FUNCTION = 'restore'
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802 (ComfyUI's name)
+        """Return the node's inputs."""
+        return {
+            'required': {
+                'image': ('IMAGE',),
+                'strength': ('FLOAT', {'default': 1.0, 'min': 0.0, 'max': 1.0, 'step': 0.05}),
+                'faces': (['all', 'largest', 'center'],),
+                'weights': ('STRING', {'default': '', 'tooltip': 'file or name; empty: the weights that ship'}),
+            }
+        }
+
+    def restore(self, image: Tensor, strength: float, faces: str, weights: str) -> tuple[Tensor, int]:
+        """Restore the batch."""
+        photos = list(image.detach().cpu().clamp(0, 1).permute(0, 3, 1, 2))
+        results = load_restorer(weights).restore_many(photos, Settings(strength=strength, faces=faces))
+        restored, count = [], 0
+        for _, result in results:
+            if isinstance(result, Exception):
+                raise result
+            restored.append(result.to_tensor().permute(1, 2, 0))
+            count += len(result.restored_faces)
+        return torch.stack(restored).to(image.device), count
+
+
+@functools.cache
+def load_restorer(weights: str) -> Restorer:
+    """Return the restorer of ``weights``, loaded once."""
+    return Restorer(weights or None)
+
+
+NODE_CLASS_MAPPINGS = {'MMRBGANRestoreFaces': RestoreFaces}
+NODE_DISPLAY_NAME_MAPPINGS = {'MMRBGANRestoreFaces': 'Restore faces (MMRBGAN)'}
+
+with contextlib.suppress(ImportError):
+    from ..spandrel_support import register
+
+    register()

@@ -1,0 +1,1 @@
+"""The commands: flags and exit status, one file each; ``mmrbgan.cli`` lists them."""

@@ -1,0 +1,87 @@
+"""`mmrbgan convert`: public weights into networks of ours, in BasicSR's layout."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from torch import nn
+
+from mmrbgan_arch import MMRBGANArcFace, load_network
+from mmrbgan_arch.gpen import convert_discriminator, convert_generator
+from mmrbgan_arch.hyperparameters import describe
+from mmrbgan_arch.support.errors import UsageError
+from mmrbgan_arch.weights_io import write_weights
+
+GPEN_HELP = (
+    "Fill MMRBGAN and its discriminator from GPEN's published files. The result computes exactly what GPEN computes "
+    "and is where the paper's training starts. GPEN states no licence for its weights."
+)
+ARCFACE_HELP = "Check GFPGAN's arcface_resnet18.pth and write it in BasicSR's layout, for train.identity_opt."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add one sub-command per kind of public weights."""
+    sources = parser.add_subparsers(dest='source', metavar='SOURCE', required=True)
+    gpen = sources.add_parser('gpen', help='GPEN generator and discriminator', description=GPEN_HELP)
+    gpen.add_argument('--generator', required=True, type=Path, metavar='G.pth', help='such as GPEN-BFR-512.pth')
+    gpen.add_argument('--discriminator', type=Path, metavar='D.pth', help='such as GPEN-BFR-512-D.pth')
+    gpen.add_argument('--output', required=True, type=Path, metavar='DIR', help='gets net_g.pth and net_d.pth')
+    gpen.add_argument('--without-mmrb', action='store_true', help="leave the MMRBs out (network_g's use_mmrb: false)")
+    arcface = sources.add_parser('arcface', help='ArcFace ResNet-18', description=ARCFACE_HELP)
+    arcface.add_argument('--weights', required=True, type=Path, metavar='F.pth', help='such as arcface_resnet18.pth')
+    arcface.add_argument('--output', required=True, type=Path, metavar='DIR', help='gets net_identity.pth')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Convert, write, and print the options of each network."""
+    networks = {'gpen': _gpen, 'arcface': _arcface}[args.source](args)
+    write_networks(networks, args.output)
+    for name, network in networks.items():
+        sys.stdout.write(f'{args.output / name}: {describe(network)}\n')
+    return 0
+
+
+def convert_gpen(generator: Path, discriminator: Path | None, use_mmrb: bool = True) -> dict[str, nn.Module]:
+    """Convert GPEN's files; returns file name -> network.
+
+    Raises:
+        UsageError: a file is unreadable or holds another network.
+    """
+    networks: dict[str, nn.Module] = {'net_g.pth': convert_generator(generator, use_mmrb)}
+    if discriminator is not None:
+        networks['net_d.pth'] = convert_discriminator(discriminator)
+    return networks
+
+
+def read_arcface(weights: Path) -> nn.Module:
+    """Read ArcFace's file.
+
+    Raises:
+        UsageError: the file is unreadable or holds another network.
+    """
+    network = load_network(weights)
+    if not isinstance(network, MMRBGANArcFace):
+        raise UsageError(f'{weights}: holds {type(network).__name__}, not the ResNet-18 of ArcFace')
+    return network
+
+
+def write_networks(networks: dict[str, nn.Module], folder: Path) -> None:
+    """Write each network into ``folder`` under its name.
+
+    Raises:
+        UsageError: the folder cannot be written.
+    """
+    try:
+        for name, network in networks.items():
+            write_weights(folder / name, network.state_dict())
+    except (OSError, RuntimeError) as error:  # torch's writer turns the system's error into a RuntimeError
+        reason = getattr(error, 'strerror', None) or str(error).splitlines()[0]
+        raise UsageError(f'{folder}: cannot be written ({reason}); make room or choose another --output') from error
+
+
+def _gpen(args: argparse.Namespace) -> dict[str, nn.Module]:
+    return convert_gpen(args.generator, args.discriminator, not args.without_mmrb)
+
+
+def _arcface(args: argparse.Namespace) -> dict[str, nn.Module]:
+    return {'net_identity.pth': read_arcface(args.weights)}

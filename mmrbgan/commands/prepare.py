@@ -1,0 +1,157 @@
+"""``mmrbgan prepare``: photographs to a training set, a sheet of degradations, the paper's test sets."""
+
+import argparse
+import dataclasses
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from mmrbgan_arch.support.errors import UsageError
+from mmrbgan_arch.support.option_reader import read_options
+
+EPILOG = (
+    "dlib's 68-point predictor was trained on iBUG 300-W, licensed for research only. With ready --landmarks it "
+    'is not used. Run the same command again, and it goes on where it stopped.'
+)
+SETS = ('celeba', 'lfw', 'fddb', 'webface', 'wflw')
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of all three uses."""
+    parser.epilog = EPILOG
+    parser.add_argument('photos', nargs='?', type=Path, metavar='PHOTOS', help='folder of photographs, searched whole')
+    parser.add_argument('-o', '--output', type=Path, metavar='DATASET', help='folder to make; default: datasets/NAME')
+    parser.add_argument('--size', type=int, default=512, choices=(256, 512, 1024), help='side of the crops in pixels')
+    parser.add_argument('--lmdb', action='store_true', help='write train.lmdb and val.lmdb in the place of folders')
+    parser.add_argument('--workers', type=int, default=os.cpu_count() or 1, metavar='N', help='processes')
+    parser.add_argument(
+        '--min-face',
+        type=float,
+        metavar='PX',
+        help='least side of a crop in the photograph; default: a quarter of --size',
+    )
+    parser.add_argument('--min-sharpness', type=float, default=10, metavar='V', help='least variance of the Laplacian')
+    parser.add_argument(
+        '--val-share', type=float, default=0.05, metavar='S', help='share of photographs for validation'
+    )
+    parser.add_argument(
+        '--landmarks', type=Path, metavar='FILE', help="ready landmarks.csv, or FFHQ's ffhq-dataset-v2.json"
+    )
+    parser.add_argument('--aligned', action='store_true', help='the photographs are aligned faces: only scale them')
+    parser.add_argument('--detector', choices=('dlib', 'retinaface'), default='dlib', help='retinaface: any pose')
+    parser.add_argument('--detector-weights', metavar='FILE', help='of RetinaFace; default: the cache, else fetched')
+    parser.add_argument('--preview', action='store_true', help='only write a sheet of degradations of PHOTOS to -o')
+    parser.add_argument(
+        '--opt', type=Path, metavar='YML', help='for --preview: take the degradation of this option file'
+    )
+    parser.add_argument('--set', choices=SETS, help="make one of the paper's test sets from its public download")
+    parser.add_argument('--root', type=Path, metavar='DIR', help='for --set: the download, unpacked')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what the arguments ask for."""
+    if args.set:
+        return _make_set(args)
+    if args.photos is None:
+        raise UsageError('name a folder of PHOTOS, or --set with --root; see `mmrbgan prepare --help`')
+    return _preview(args) if args.preview else _build(args)
+
+
+def _build(args: argparse.Namespace) -> int:
+    from mmrbgan_data.prepare.builder import DatasetBuilder
+    from mmrbgan_data.prepare.photographs import find_photographs
+    from mmrbgan_data.prepare.summary import write_contact_sheets, write_report
+
+    output = args.output or Path('datasets') / args.photos.resolve().name
+    _refuse_inside(output, args.photos)
+    photographs = find_photographs(args.photos, args.landmarks, args.val_share)
+    photos = args.photos.resolve()
+    settings = _crop_settings(args, [f'{photos}/{photograph.name}' for photograph in photographs])
+    _check_detector(settings, photographs[0].landmarks is not None)
+    given = {'val_share': args.val_share, 'landmarks': args.landmarks and args.landmarks.name}
+    builder = DatasetBuilder(output, settings, args.lmdb, args.workers, given)
+    entries = builder.build(photographs)
+    report = write_report(builder, entries, {**dataclasses.asdict(settings), 'val_share': args.val_share})
+    sheets = write_contact_sheets(builder, entries)
+    skipped = ', '.join(f'{count} {reason}' for reason, count in report['skipped'].items()) or 'nothing'
+    faces = report['faces']
+    if not any(faces.values()):
+        raise UsageError(
+            f'{args.photos}: no face could be used (skipped: {skipped}); {output / "report.json"} says why'
+        )
+    _say(f'{output}: {faces["train"]} faces to train, {faces["val"]} to validate; skipped: {skipped}')
+    _say(f'look at {", ".join(map(str, sheets))}; every skipped file is in {output / "report.json"}')
+    return 0
+
+
+def _crop_settings(args: argparse.Namespace, paths: list[str]) -> Any:
+    from mmrbgan_data.prepare.cropping import CropSettings
+    from mmrbgan_data.prepare.photographs import FFHQ_WILD
+
+    # FFHQ's own list: its faces of 1024 px are aligned, its photographs in the wild are not.
+    is_ffhq = args.landmarks is not None and args.landmarks.suffix == '.json'
+    aligned = args.aligned or (is_ffhq and not any(FFHQ_WILD in path for path in paths))
+    min_face = args.size / 4 if args.min_face is None else args.min_face
+    return CropSettings(args.size, min_face, args.min_sharpness, args.detector, args.detector_weights, aligned)
+
+
+def _check_detector(settings: Any, has_landmarks: bool) -> None:
+    """Load the detector once here: what it misses is one line now, and it is fetched once and not per worker."""
+    from mmrbgan_data.prepare.cropping import load_detector
+
+    if not has_landmarks:
+        load_detector(settings.detector, settings.detector_weights)
+
+
+def _refuse_inside(output: Path, photos: Path) -> None:
+    if photos.resolve() in (output.resolve(), *output.resolve().parents):
+        raise UsageError(f'-o {output}: lies inside {photos}, whose photographs it would join; choose a place outside')
+
+
+def _preview(args: argparse.Namespace) -> int:
+    from mmrbgan_data.degradation import DegradationOptions
+    from mmrbgan_data.images import ImageSource, UnreadableImageError
+    from mmrbgan_data.prepare.summary import write_preview
+
+    section: dict[str, Any] = {}
+    if args.opt:
+        section = _degradation_section(args.opt)
+    options = read_options(DegradationOptions, section, f'{args.opt}: degradation')
+    target = args.output or Path('degradations.jpg')
+    if target.suffix.lower() not in ('.jpg', '.png'):
+        raise UsageError(f'-o {target}: a preview is a picture; name a .jpg or .png')
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        write_preview(ImageSource(args.photos, 'PHOTOS'), target, options, args.size)
+    except UnreadableImageError as error:
+        raise UsageError(str(error)) from error
+    _say(f'wrote {target}')
+    return 0
+
+
+def _degradation_section(path: Path) -> dict[str, Any]:
+    """Return ``degradation`` of the first dataset that has one in an option file."""
+    import yaml
+
+    try:
+        datasets = yaml.safe_load(path.read_text(encoding='utf-8'))['datasets']
+        return next((section['degradation'] for section in datasets.values() if 'degradation' in section), {})
+    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f'--opt {path}: no option file with a section `datasets` ({error})') from error
+
+
+def _make_set(args: argparse.Namespace) -> int:
+    from mmrbgan_data.prepare.cropping import CropSettings
+    from mmrbgan_data.prepare.public_test_sets import make_test_set
+
+    if args.root is None:
+        raise UsageError(f'--set {args.set} needs --root DIR, the folder of its unpacked download')
+    output = args.output or Path('datasets') / 'test' / args.set
+    settings = CropSettings(args.size, detector=args.detector, detector_weights=args.detector_weights)
+    _say(make_test_set(args.set, args.root, output, settings))
+    return 0
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + '\n')

@@ -1,0 +1,26 @@
+"""`mmrbgan report`: its flags; the work is in ``report.writer``, which `--help` does not wait for."""
+
+import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add all flags of `mmrbgan report`."""
+    add = parser.add_argument
+    add('runs', nargs='+', metavar='RUN', help='records of `mmrbgan evaluate`: files, or folders of them')
+    add(
+        '-o',
+        '--output',
+        default='report',
+        metavar='DIR',
+        help='where report.{html,md,tex,json} go (default: %(default)s)',
+    )
+    add('--rank', metavar='METHOD', help='whose faces the sheets rank (default: the last one of each set)')
+    add('--title', default='Restored faces, measured', help='heading of the page')
+    add('--no-quoted', action='store_true', help="leave the paper's own numbers out")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the report; return the exit status."""
+    from ..report import writer
+
+    return writer.run(args)

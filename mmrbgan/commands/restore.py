@@ -1,0 +1,111 @@
+"""`mmrbgan restore`: its flags; the work is in ``restoring.job``, which `--help` does not wait for."""
+
+import argparse
+
+WEAK_EVIDENCE = 'a score against a badly degraded input is weak evidence, for and against'
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add all flags of `mmrbgan restore`."""
+    parser.add_argument('inputs', nargs='*', metavar='INPUT', help='photographs and folders of them')
+    parser.add_argument('-o', '--output', metavar='OUT', help='folder for the results, or a file for one photograph')
+    parser.add_argument(
+        '--demo', action='store_true', help='degrade and restore a public-domain photograph (into mmrbgan_demo, or -o)'
+    )
+    _add_face_arguments(parser.add_argument_group('faces'))
+    _add_look_arguments(parser.add_argument_group('look'))
+    _add_output_arguments(parser.add_argument_group('output'))
+    add_restorer_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Restore; return the exit status."""
+    from ..restoring import job
+
+    return job.run(args)
+
+
+def add_restorer_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that say which networks run, and where."""
+    group = parser.add_argument_group('networks')
+    group.add_argument(
+        '--weights', metavar='FILE|NAME', help='yours, or the name of converted public ones (default: those shipped)'
+    )
+    group.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:1, mps (default: %(default)s)')
+    group.add_argument('--batch', type=int, help='faces at once (default: as many as fit; halved when memory runs out)')
+    group.add_argument(
+        '--precision',
+        default='auto',
+        help='auto, float32, float16, bfloat16 (auto: bfloat16 where the hardware multiplies it, else float32)',
+    )
+    group.add_argument(
+        '--detector',
+        default='auto',
+        help='dlib (offline; frontal faces), retinaface or retinaface-resnet50 (turned faces too; sees a face in a dog '
+        'now and then), auto: retinaface if its weights are here, else dlib (default: %(default)s)',
+    )
+    group.add_argument(
+        '--detector-weights', metavar='FILE', help="RetinaFace's file (default: the cache, else fetched)"
+    )
+    group.add_argument(
+        '--mask',
+        default='auto',
+        help='ellipse, parsenet, auto: parsenet if its weights are here (default: %(default)s)',
+    )
+    group.add_argument(
+        '--recogniser', default='dlib', help='dlib, mobilefacenet, arcface: scores identity (default: %(default)s)'
+    )
+    group.add_argument('--recogniser-weights', metavar='FILE', help="the recogniser's file")
+
+
+def _add_face_arguments(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        '--faces',
+        default='all',
+        metavar='all|largest|center|FILE.json',
+        help='which are restored; FILE.json: a report of --json, in which you set "restore" to false (default: all)',
+    )
+    group.add_argument(
+        '--min-face', type=float, default=20, metavar='PX', help='leave smaller ones alone (default: %(default)g)'
+    )
+    group.add_argument('--aligned', action='store_true', help='each input is one aligned face (FFHQ) already')
+
+
+def _add_look_arguments(group: argparse._ArgumentGroup) -> None:
+    group.add_argument('--scale', type=float, default=1, help='enlarge the photograph (default: %(default)g)')
+    group.add_argument(
+        '--strength', type=float, default=1, metavar='0..1', help='0 changes nothing (default: %(default)g)'
+    )
+    group.add_argument(
+        '--color', default='keep', metavar='keep|free', help="keep: the input's colour and light (default: %(default)s)"
+    )
+    group.add_argument(
+        '--detail',
+        default='keep',
+        metavar='keep|replace',
+        help="keep: in faces larger than the network's, what is finer than its pixels stays, noise too (default: keep)",
+    )
+    group.add_argument(
+        '--identity',
+        action='store_true',
+        dest='measure_identity',
+        help=f'score each face against its input; {WEAK_EVIDENCE}',
+    )
+    group.add_argument(
+        '--min-identity',
+        type=float,
+        metavar='T',
+        help=f'lower the strength of a face until its score is T; {WEAK_EVIDENCE}. dlib: 1 - distance, the same person '
+        'from 0.4 up; others: cosine',
+    )
+
+
+def _add_output_arguments(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        '--format',
+        default='auto',
+        choices=('auto', 'same', 'png', 'jpg', 'tif', 'webp'),
+        help="auto: without loss, so JPEG becomes PNG; same: the input's, JPEG again (default: %(default)s)",
+    )
+    group.add_argument('--json', action='store_true', help='write faces.json: boxes, landmarks, what was done and why')
+    group.add_argument('--sheet', action='store_true', help='write a before/after sheet per photograph')

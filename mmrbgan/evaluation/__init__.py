@@ -1,0 +1,1 @@
+"""Scores of restored faces, of any method: metrics, records, poses, times."""

@@ -1,0 +1,201 @@
+"""What an evaluation found, and what is needed to check it: set hashes, N, backbones, weights, versions; as JSON."""
+
+import contextlib
+import dataclasses
+import importlib.metadata
+import json
+import math
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmrbgan_arch.support.errors import UsageError
+
+FORMAT = 'mmrbgan-evaluation-1'
+RESAMPLES = 1000
+NAME_ANOTHER = 'name another file with --out'
+PACKAGES = ('mmrbgan', 'basicsr', 'torch', 'torchvision', 'numpy', 'scipy', 'scikit-image', 'opencv-python', 'dlib-bin')
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """A metric over faces: the mean of the finite values, its 95 % interval (bootstrap), and counts."""
+
+    mean: float | None
+    low: float | None
+    high: float | None
+    count: int
+    infinite: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class PoseBin:
+    """The faces turned between ``low`` and ``high`` (nose offset in eye distances) and their summaries."""
+
+    label: str
+    count: int
+    summaries: dict[str, Summary]
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """One method on one set.
+
+    Attributes:
+        method: its name in tables.
+        table: which table it belongs to, one of ``evaluate.TABLES``.
+        count: faces scored.
+        folders: kind -> where the pictures lay ('restored', 'gt', 'lq').
+        hashes: kind -> hash of names and bytes of the files scored.
+        excluded: (name, reason) of every face not scored.
+        summaries: column -> over all faces.
+        poses: by how far the face is turned; empty if not asked for.
+        pose_source: where the landmarks came from.
+        provenance: metric -> what computed it.
+        left_out: metric -> why it is missing.
+        faces: per face: name, yaw if known, and every column.
+        weights: file and hash of the method's network, if given.
+        device: where the metrics ran.
+        versions: package -> version.
+    """
+
+    method: str
+    table: str
+    count: int
+    folders: dict[str, str]
+    hashes: dict[str, str]
+    excluded: list[tuple[str, str]]
+    summaries: dict[str, Summary]
+    poses: list[PoseBin]
+    pose_source: str | None
+    provenance: dict[str, str]
+    left_out: dict[str, str]
+    faces: list[dict[str, Any]]
+    weights: str | None
+    device: str
+    versions: dict[str, str]
+
+    @property
+    def set_hash(self) -> str:
+        """The hash that two records of one set share: the ground truth's, else the input's, else the result's own."""
+        return next(self.hashes[kind] for kind in ('gt', 'lq', 'restored') if kind in self.hashes)
+
+
+def summarise(values: Sequence[float]) -> Summary:
+    """Mean and bootstrap interval of the finite values; infinite ones (equal pictures) are counted apart."""
+    array = np.asarray(values, float)
+    finite = array[np.isfinite(array)]
+    infinite = int(np.isinf(array).sum())
+    if not len(finite):
+        return Summary(math.inf if infinite else None, None, None, len(array), infinite)
+    if len(finite) < 2:
+        return Summary(float(finite[0]), None, None, len(array), infinite)
+    rng = np.random.default_rng(0)
+    means = np.array([finite[rng.integers(0, len(finite), len(finite))].mean() for _ in range(RESAMPLES)])
+    low, high = np.percentile(means, [2.5, 97.5])
+    return Summary(float(finite.mean()), float(low), float(high), len(array), infinite)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what the numbers depend on."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def file_name(method: str) -> str:
+    """Return the default name of a method's record; signs that a file name cannot hold become codes such as %2F."""
+    return re.sub(r'[/\\:*?"<>|\x00-\x1f]', lambda sign: f'%{ord(sign[0]):02X}', method) + '.json'
+
+
+def check_writable(path: Path, way_out: str = NAME_ANOTHER) -> None:
+    """Say before the work whether a file can go to ``path``; nothing is made.
+
+    Raises:
+        UsageError: it is a folder, or cannot be written.
+    """
+    if os.path.isdir(path):
+        raise UsageError(f'{path}: is a folder; {way_out}')
+    place = next(one for one in (path, *path.absolute().parents) if os.path.exists(one))
+    if not os.access(place, os.W_OK) or not (place is path or os.path.isdir(place)):
+        raise UsageError(f'{path}: cannot be written because of {place}; {way_out}')
+
+
+def free_path(wanted: Path, record: Record) -> Path:
+    """Return ``wanted``, or where a record of another set is there, the name beside it that ends in the set's hash."""
+    if not os.path.isfile(wanted) or _set_of(wanted) in (None, record.set_hash):
+        return wanted
+    return wanted.with_name(f'{wanted.stem}-{record.set_hash[:8]}{wanted.suffix}')
+
+
+def _set_of(path: Path) -> str | None:
+    with contextlib.suppress(UsageError):
+        return read_record(path).set_hash
+    return None
+
+
+@contextlib.contextmanager
+def writing(path: Path, way_out: str) -> Iterator[None]:
+    """Turn the system's refusal to write ``path`` into a UsageError."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f'{path}: cannot be written ({error.strerror or error}); {way_out}') from error
+
+
+def write_record(path: Path, record: Record) -> None:
+    """Write the record as JSON, making folders.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    content = {'format': FORMAT, **dataclasses.asdict(record)}
+    with writing(path, NAME_ANOTHER):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(_plain(content), indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
+
+
+def read_record(path: Path) -> Record:
+    """Read a record.
+
+    Raises:
+        UsageError: missing, or not a record.
+    """
+    try:
+        content = json.loads(path.read_text(encoding='utf-8'))
+        if content.pop('format', None) != FORMAT:
+            raise ValueError(f'not in the form {FORMAT}')
+        content['summaries'] = _summaries(content['summaries'])
+        content['poses'] = [PoseBin(**{**one, 'summaries': _summaries(one['summaries'])}) for one in content['poses']]
+        content['excluded'] = [(name, reason) for name, reason in content['excluded']]
+        return Record(**content)
+    except OSError as error:
+        raise UsageError(f'{path}: {error.strerror or error}; `mmrbgan evaluate` writes such a file') from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f'{path}: not a record of `mmrbgan evaluate` ({error})') from error
+
+
+def _summaries(content: Mapping[str, Mapping[str, Any]]) -> dict[str, Summary]:
+    return {
+        name: Summary(**{**one, 'mean': math.inf if one['mean'] == 'inf' else one['mean']})
+        for name, one in content.items()
+    }
+
+
+def _plain(value: Any) -> Any:
+    """JSON knows no infinity: write it as a word, and NaN as null."""
+    if isinstance(value, Mapping):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, float | np.floating) and not math.isfinite(value):
+        return 'inf' if math.isinf(value) else None
+    return value

@@ -1,0 +1,1 @@
+"""Tables, plots and sheets from the records that ``mmrbgan evaluate`` leaves."""

@@ -1,0 +1,1 @@
+"""Photographs in, the same with restored faces out: find, align, restore, paste."""

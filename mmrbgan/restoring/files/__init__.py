@@ -1,0 +1,1 @@
+"""Photographs in and out of files and of other programs, with all that they carry."""

@@ -1,0 +1,190 @@
+"""What `mmrbgan restore` does: photographs and folders in, the same with restored faces out."""
+
+import argparse
+import dataclasses
+import itertools
+import json
+import sys
+from collections import Counter
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from mmrbgan_arch.support.errors import UsageError
+from mmrbgan_data.images import SUFFIXES
+
+from .before_after import before_after_sheet
+from .face_choice import read_face_file
+from .files.output_folder import OutputFolder, list_photos
+from .files.photo_file import KNOWN_SUFFIXES, SUFFIXES_BY_FORMAT, Picture, encode_picture, output_format
+from .restorer import Restorer
+from .results import RestoredPhoto
+from .settings import Settings
+
+RESTORER_FLAGS = (
+    'device', 'batch', 'precision', 'detector', 'detector_weights', 'mask', 'recogniser', 'recogniser_weights',
+)  # fmt: skip
+REPORT = 'faces.json'
+SOME_FAILED = 1
+
+
+def run(args: argparse.Namespace) -> int:
+    """Restore; return 0, or 1 if some photograph failed.
+
+    Raises:
+        UsageError: nothing could be begun.
+    """
+    if args.demo:
+        from .demo import run_demo
+
+        if args.inputs:
+            raise UsageError(f'--demo brings its own photograph; leave {args.inputs[0]} out, or --demo')
+
+        settings = Settings(strength=args.strength, faces='largest')
+        return run_demo(make_restorer(args, settings), Path(args.output or 'mmrbgan_demo'))
+    if not args.inputs or not args.output:
+        raise UsageError('name photographs or folders, and where to put the results with -o FOLDER (or try --demo)')
+    photos = list_photos(args.inputs, Path(args.output).expanduser())
+    command = RestoreCommand(args, photos)
+    restorer = make_restorer(args, make_settings(args))
+    _say(describe(restorer, args.weights is None))
+    return command.restore_all(restorer)
+
+
+def make_settings(args: argparse.Namespace) -> Settings:
+    """Return the settings that the flags name; a flag is called as its field."""
+    values = {field.name: getattr(args, field.name) for field in dataclasses.fields(Settings)}
+    if values['faces'] not in ('all', 'largest', 'center'):
+        values['faces'] = read_face_file(values['faces'])
+    return Settings(**values)
+
+
+def make_restorer(args: argparse.Namespace, settings: Settings) -> Restorer:
+    """Return the restorer that the flags of ``restore.add_restorer_arguments`` name."""
+    return Restorer(args.weights, settings=settings, **{name: getattr(args, name) for name in RESTORER_FLAGS})
+
+
+def describe(restorer: Restorer, is_default: bool) -> str:
+    """Return one line: which network runs where."""
+    weights = f"the package's own weights ({restorer.weights.name})" if is_default else str(restorer.weights)
+    network = restorer.network
+    return (
+        f'{weights}: faces of {network.size} px on {restorer.device}, {str(network.dtype).removeprefix("torch.")}, '
+        f'batches of {network.batch}; detector {getattr(restorer.detector, "name", "own")}'
+    )
+
+
+class RestoreCommand:
+    """One call of the command: where each photograph goes, what is said of it, and the report."""
+
+    def __init__(self, args: argparse.Namespace, photos: list[tuple[Path, PurePosixPath]]) -> None:
+        self.args = args
+        self.relative = dict(photos)
+        output = Path(args.output).expanduser()
+        is_file = len(photos) == 1 and not output.is_dir() and output.suffix.lower() in KNOWN_SUFFIXES
+        if len(photos) == 1 and not output.is_dir() and output.suffix.lower() in SUFFIXES - KNOWN_SUFFIXES:
+            raise UsageError(
+                f'-o {output}: cannot write {output.suffix}; known are {", ".join(sorted(KNOWN_SUFFIXES))}'
+            )
+        if not is_file and output.exists() and not output.is_dir():
+            raise UsageError(f'-o {output}: is a file; name a folder')
+        self.single = output if is_file else None
+        self.folder = OutputFolder(output.parent if is_file else output, self.relative)
+        if self.single:
+            self.folder.check(self.single)
+        self.report: dict[Path, dict[str, Any]] = {}
+
+    def restore_all(self, restorer: Restorer) -> int:
+        """Restore every photograph; return the exit status."""
+        failed = 0
+        outcomes = restorer.restore_many(self.relative, finish=self.write)
+        try:
+            for path, outcome in tqdm(outcomes, 'restoring', len(self.relative), unit='photo', disable=None):
+                failed += isinstance(outcome, Exception)
+                self._tell(path, outcome)
+        finally:  # a run that is interrupted reports what it did
+            if self.args.json and self.report:
+                self._write_report()
+        if failed:
+            _say(f'{failed} of {len(self.relative)} failed', sys.stderr)
+        return SOME_FAILED if failed else 0
+
+    def write(self, result: RestoredPhoto) -> str:
+        """Encode and write one result, note it for the report, and return what to say."""
+        source = Path(result.name)
+        path, content = self._encode(result, source)
+        self.folder.write(path, content)
+        if self.args.sheet:
+            sheet = Picture(before_after_sheet(result))
+            beside = PurePosixPath(path.with_name(f'{path.stem}_sheet.jpg').relative_to(self.folder.root).as_posix())
+            self.folder.write(self.folder.path_for(beside, '.jpg'), encode_picture(sheet, 'JPEG'))
+        self.report[source] = result.to_json() | {'output': str(path)}
+        return f'{summary(result)} -> {path}'
+
+    def _encode(self, result: RestoredPhoto, source: Path) -> tuple[Path, bytes]:
+        """Return where to and what; an unchanged photograph is copied byte for byte."""
+        if not result.changed and self.single is None and self.args.format in ('auto', 'same'):
+            return self.folder.path_for(self.relative[source], source.suffix), source.read_bytes()
+        suffix = self.single.suffix if self.single else ''
+        wanted = suffix.lower().lstrip('.') if self.single else self.args.format
+        file_format = output_format(result.picture, {'jpeg': 'jpg', 'tiff': 'tif'}.get(wanted, wanted))
+        same = source.suffix if file_format == result.picture.format else SUFFIXES_BY_FORMAT[file_format]
+        path = self.single or self.folder.path_for(self.relative[source], same)
+        unchanged = not result.changed and file_format == result.picture.format
+        return path, source.read_bytes() if unchanged else encode_picture(result.picture, file_format)
+
+    def _tell(self, path: Path, outcome: Any) -> None:
+        if isinstance(outcome, Exception):
+            reason = f'{type(outcome).__name__}: {outcome}' if not str(outcome) else ' '.join(str(outcome).split())
+            line = reason if str(path) in reason else f'{path}: {reason}'
+            self.report[path] = {'file': str(path), 'error': line, 'faces': []}
+            _say(f'failed: {line}', sys.stderr)
+        else:
+            _say(f'{path}: {outcome}')
+
+    def _write_report(self) -> None:
+        wanted = self.single.with_suffix('.json') if self.single else self.folder.root / REPORT
+        photos = ',\n'.join(
+            json.dumps(self.report[path], ensure_ascii=False) for path in self.relative if path in self.report
+        )
+        # In JSON an escaped byte of a name that is not UTF-8 reads back as it was.
+        content = f'{{"photos": [\n{photos}\n]}}\n'.encode(errors='backslashreplace')
+        try:
+            self.folder.check(wanted)
+            kept = _set_aside(wanted, content)
+            self.folder.write(wanted, content)
+        except OSError as error:
+            raise UsageError(f'{wanted}: {error.strerror}; name another folder with -o') from error
+        _say(f'report: {wanted}' + (f' (the one before is kept as {kept})' if kept else ''))
+
+
+def summary(result: RestoredPhoto) -> str:
+    """Say in one line what was done to the faces of a photograph."""
+    if not result.faces:
+        return 'no face' + ('' if result.changed else ', copied as it is')
+    parts = [f'{len(result.restored_faces)} of {len(result.faces)} faces restored']
+    skipped = Counter(face.skipped for face in result.faces if face.skipped)
+    parts += [f'{count} left alone: {reason}' for reason, count in skipped.items()]
+    scores = [face for face in result.restored_faces if face.similarity is not None]
+    if scores:
+        least = float(np.min([face.similarity for face in scores]))
+        lowest = min(face.strength for face in scores)
+        parts.append(f'least similarity {least:.2f}, least strength {lowest:.2f}')
+    return '; '.join(parts)
+
+
+def _set_aside(path: Path, content: bytes) -> Path | None:
+    """Give a file at ``path`` that says something else a free number, and return its name: it may have been edited."""
+    if not path.is_file() or path.read_bytes() == content:
+        return None
+    numbered = (path.with_stem(f'{path.stem}_{count}') for count in itertools.count(1))
+    return path.rename(next(free for free in numbered if not free.exists()))
+
+
+def _say(line: str, stream: Any = None) -> None:
+    """Print a line; what the terminal's encoding lacks is escaped."""
+    stream = stream or sys.stdout
+    encoding = stream.encoding or 'utf-8'
+    tqdm.write(line.encode(encoding, 'backslashreplace').decode(encoding), file=stream)

@@ -1,0 +1,1 @@
+"""BasicSR's pipelines for training and testing, made safe."""

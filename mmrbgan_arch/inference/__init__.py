@@ -1,0 +1,1 @@
+"""The generator for restoring only: constants folded, passes fused, Winograd on CPUs."""

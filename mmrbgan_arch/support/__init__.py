@@ -1,0 +1,1 @@
+"""What every package needs: errors, options, whole files, downloads, caches, memory."""

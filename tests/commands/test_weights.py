@@ -1,0 +1,282 @@
+"""`mmrbgan weights` and its fetching, against a server of this machine."""
+
+import dataclasses
+import hashlib
+import http.server
+import io
+import threading
+
+import gpen_reference as gpen
+import pytest
+import torch
+
+from mmrbgan import cli
+from mmrbgan.commands import weights
+from mmrbgan_arch import load_network
+from mmrbgan_arch.support.errors import UsageError
+from mmrbgan_arch.support.fetch import FetchError, fetch, pin
+from mmrbgan_arch.support.weights_cache import find_weights
+
+FILES = ('GPEN-BFR-512.pth', 'GPEN-BFR-512-D.pth')
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Serves ``server.files``; understands ranges; ends after ``server.bytes_left`` bytes, if that is set."""
+
+    def do_GET(self):  # noqa: N802
+        server = self.server
+        server.asked.append(dict(self.headers))
+        content = server.files.get(self.path.strip('/'))
+        if content is None:
+            self.send_error(404)
+            return
+        etag, start = f'"{hashlib.md5(content).hexdigest()}"', 0
+        if 'Range' in self.headers and self.headers['If-Range'] == etag:
+            start = int(self.headers['Range'].removeprefix('bytes=').rstrip('-'))
+        if start >= len(content):
+            self.send_error(416)
+            return
+        self.send_response(206 if start else 200)
+        self.send_header('ETag', etag)
+        self.send_header('Content-Length', str(len(content) - start))
+        self.end_headers()
+        self.wfile.write(content[start:][: server.bytes_left])
+
+    def log_message(self, *arguments):
+        pass
+
+
+def bytes_of(state):
+    file = io.BytesIO()
+    torch.save(state, file)
+    return file.getvalue()
+
+
+@pytest.fixture
+def server():
+    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler) as server:
+        server.files, server.asked, server.bytes_left = {}, [], None
+        server.url = f'http://127.0.0.1:{server.server_port}/'
+        thread = threading.Thread(target=server.serve_forever, kwargs={'poll_interval': 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """An empty cache, with the folder of raw weights inside."""
+    monkeypatch.setenv('MMRBGAN_HOME', str(tmp_path))
+    return tmp_path / 'weights'
+
+
+@pytest.fixture
+def release(server, home, monkeypatch):
+    """gpen-bfr-512 at the server of this machine."""
+    server.files = dict(zip(FILES, map(bytes_of, (gpen.random_generator(), gpen.random_discriminator())), strict=True))
+    monkeypatch.setitem(
+        weights.RELEASES,
+        'gpen-bfr-512',
+        dataclasses.replace(weights.RELEASES['gpen-bfr-512'], address=server.url),
+    )
+    return server
+
+
+def line_of(capsys):
+    error = capsys.readouterr().err
+    assert error.count('\n') == 1
+    return error
+
+
+def test_get_gives_networks_that_load(release, home):
+    assert cli.main(['weights', 'get', 'gpen-bfr-512']) == 0
+    assert load_network(home / 'gpen-bfr-512/net_g.pth').out_size == 32
+    assert load_network(home / 'gpen-bfr-512/net_d.pth')
+
+
+def test_get_says_that_no_licence_is_stated(release, capsys):
+    cli.main(['weights', 'get', 'gpen-bfr-512'])
+    assert 'states no licence' in capsys.readouterr().out
+
+
+def test_second_get_asks_nothing(release):
+    weights.get('gpen-bfr-512')
+    release.asked.clear()
+    weights.get('gpen-bfr-512')
+    assert release.asked == []
+
+
+def test_find_names_the_command_until_the_network_is_there(release, home):
+    with pytest.raises(UsageError, match='mmrbgan weights get gpen-bfr-512'):
+        weights.find('gpen-bfr-512')
+    weights.get('gpen-bfr-512')
+    assert weights.find('gpen-bfr-512') == home / 'gpen-bfr-512/net_g.pth'
+    assert weights.find('other.pth') is None
+
+
+def test_first_sha256_is_pinned(release, home):
+    weights.get('gpen-bfr-512')
+    note = (home / f'{FILES[0]}.sha256').read_text()
+    assert note == f'{hashlib.sha256(release.files[FILES[0]]).hexdigest()}  {FILES[0]}\n'
+
+
+def test_other_content_at_a_later_fetch_is_refused(release, home, capsys):
+    weights.get('gpen-bfr-512')
+    (home / FILES[0]).unlink()
+    release.files[FILES[0]] = bytes_of(gpen.random_generator(seed=5))
+    assert cli.main(['weights', 'get', 'gpen-bfr-512']) == 2
+    assert 'SHA-256' in line_of(capsys)
+
+
+def test_a_page_in_place_of_the_weights_is_neither_kept_nor_pinned(release, home, capsys):
+    true = release.files[FILES[0]]
+    release.files[FILES[0]] = b'<html>log in</html>'
+    assert cli.main(['weights', 'get', 'gpen-bfr-512']) == 2
+    assert f'removed what was fetched, {FILES[0]};' in line_of(capsys)
+    assert [path.name for path in home.iterdir()] == [FILES[1]]  # the other one is what it should be
+    release.files[FILES[0]] = true
+    assert cli.main(['weights', 'get', 'gpen-bfr-512']) == 0
+
+
+def test_files_put_there_by_hand_are_never_removed(release, home, capsys):
+    home.mkdir()
+    for name in FILES:
+        (home / name).write_bytes(b'no weights')
+    assert cli.main(['weights', 'get', 'gpen-bfr-512']) == 2
+    assert 'removed' not in line_of(capsys)
+    assert sorted(path.name for path in home.iterdir()) == sorted(FILES)
+
+
+def test_a_cache_folder_that_cannot_be_made_is_one_line(release, tmp_path, monkeypatch, capsys):
+    (tmp_path / 'file').write_text('')
+    monkeypatch.setenv('MMRBGAN_HOME', str(tmp_path / 'file'))
+    assert cli.main(['weights', 'get', 'gpen-bfr-512']) == 2
+    line = line_of(capsys)
+    assert 'could not be fetched' in line and str(tmp_path / 'file') in line and 'MMRBGAN_HOME' in line
+
+
+def test_offline_never_asks_and_says_what_to_do_by_hand(release, home, capsys):
+    assert cli.main(['weights', 'get', 'gpen-bfr-512', '--offline']) == 2
+    line = line_of(capsys)
+    assert all(release.url + name in line for name in FILES)
+    assert str(home) in line
+    assert release.asked == []
+
+
+def test_files_put_there_by_hand_are_converted_offline(release, home):
+    home.mkdir()
+    for name, content in release.files.items():
+        (home / name).write_bytes(content)
+    assert cli.main(['weights', 'get', 'gpen-bfr-512', '--offline']) == 0
+    assert load_network(home / 'gpen-bfr-512/net_g.pth').out_size == 32
+    assert release.asked == []
+
+
+def test_no_network_is_one_line_with_the_way_out(release, home, capsys):
+    release.files = {}
+    assert cli.main(['weights', 'get', 'gpen-bfr-512']) == 2
+    line = line_of(capsys)
+    assert release.url + FILES[0] in line
+    assert str(home) in line
+
+
+def test_only_what_is_still_missing_is_to_be_fetched_by_hand(release, home, capsys):
+    del release.files[FILES[1]]
+    assert cli.main(['weights', 'get', 'gpen-bfr-512']) == 2
+    line = line_of(capsys)
+    assert release.url + FILES[1] in line and release.url + FILES[0] not in line
+    assert (home / FILES[0]).is_file()
+
+
+def test_unreachable_address_is_a_fetch_error(tmp_path):
+    with pytest.raises(FetchError, match='refused'):
+        fetch('http://127.0.0.1:9/file', tmp_path / 'file')
+
+
+def test_unknown_name_gives_the_nearest(home, capsys):
+    assert cli.main(['weights', 'get', 'gpen-brf-512']) == 2
+    assert "did you mean 'gpen-bfr-512'" in line_of(capsys)
+
+
+def test_list_shows_names_and_addresses(home, capsys):
+    assert cli.main(['weights', 'list']) == 0
+    out = capsys.readouterr().out
+    releases = weights.RELEASES.items()
+    assert all(
+        name in out and all(release.address + file in out for file in release.files) for name, release in releases
+    )
+
+
+def test_interrupted_fetch_leaves_no_file_and_goes_on_where_it_stopped(server, tmp_path):
+    server.files['big'] = bytes(range(256)) * 1000
+    server.bytes_left = 100_000
+    with pytest.raises(FetchError, match='100000 of 256000'):
+        fetch(server.url + 'big', tmp_path / 'big')
+    assert not (tmp_path / 'big').exists()
+    server.bytes_left = None
+    fetch(server.url + 'big', tmp_path / 'big')
+    assert server.asked[-1]['Range'] == 'bytes=100000-'
+    assert (tmp_path / 'big').read_bytes() == server.files['big']
+    assert [path.name for path in tmp_path.iterdir()] == ['big']
+
+
+def test_part_of_an_older_version_is_thrown_away(server, tmp_path):
+    server.files['big'], server.bytes_left = b'old' * 1000, 1000
+    with pytest.raises(FetchError):
+        fetch(server.url + 'big', tmp_path / 'big')
+    server.files['big'], server.bytes_left = b'new' * 1000, None
+    fetch(server.url + 'big', tmp_path / 'big')
+    assert (tmp_path / 'big').read_bytes() == b'new' * 1000
+
+
+def test_part_that_is_already_whole_is_fetched_again(server, tmp_path):
+    server.files['big'] = b'x' * 1000
+    (tmp_path / 'big.part').write_bytes(b'x' * 1000)
+    (tmp_path / 'big.part.tag').write_text(f'"{hashlib.md5(b"x" * 1000).hexdigest()}"')
+    fetch(server.url + 'big', tmp_path / 'big')
+    assert (tmp_path / 'big').read_bytes() == b'x' * 1000
+
+
+def test_pin_accepts_the_same_and_refuses_another_content(tmp_path):
+    path = tmp_path / 'file'
+    path.write_bytes(b'one')
+    assert pin(path) == pin(path) == hashlib.sha256(b'one').hexdigest()
+    path.write_bytes(b'two')
+    with pytest.raises(UsageError, match=r'file\.sha256'):
+        pin(path)
+
+
+def test_a_read_only_cache_is_not_pinned_and_serves(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(13, 'Permission denied')
+
+    (tmp_path / 'file').write_bytes(b'one')
+    monkeypatch.setattr('pathlib.Path.write_text', refuse)
+    assert pin(tmp_path / 'file') == hashlib.sha256(b'one').hexdigest()
+
+
+def test_arcface_is_checked_and_converted(server, home, monkeypatch):
+    from mmrbgan_arch import MMRBGANArcFace
+
+    server.files['arcface_resnet18.pth'] = bytes_of(MMRBGANArcFace((1, 1, 1, 1)).state_dict())
+    release = dataclasses.replace(weights.RELEASES['arcface-resnet18'], address=server.url)
+    monkeypatch.setitem(weights.RELEASES, 'arcface-resnet18', release)
+    assert [path.name for path in weights.get('arcface-resnet18')] == ['net_identity.pth']
+
+
+def test_weights_of_a_loss_or_metric_come_whole_and_pinned(server, home):
+    server.files['vgg.pth'] = b'vgg' * 1000
+    server.bytes_left = 1000
+    with pytest.raises(UsageError, match=r'run it again to go on\); fetch it by hand and name it in loss.weights'):
+        find_weights(None, 'vgg.pth', server.url, 'loss.weights', 'switch it off')
+    server.bytes_left = None
+    assert find_weights(None, 'vgg.pth', server.url, 'loss.weights', 'switch it off') == home / 'vgg.pth'
+    assert (home / 'vgg.pth').read_bytes() == server.files['vgg.pth']
+    assert (home / 'vgg.pth.sha256').is_file()
+
+
+def test_weights_that_cannot_be_had_name_the_ways_out(server, home):
+    with pytest.raises(UsageError, match='switch it off'):
+        find_weights(None, 'vgg.pth', server.url, 'loss.weights', 'switch it off')
+    assert not (home / 'vgg.pth').exists()

@@ -1,0 +1,111 @@
+"""Set metrics inside validation: fed face by face, put together over ranks, logged beside the averages."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from mmrbgan_arch import basicsr_bridge
+from mmrbgan_arch.support.errors import UsageError
+from mmrbgan_model import metrics, ranks, validation
+from mmrbgan_model.metrics.tensors import to_unit
+
+
+class Brightness:
+    """A set metric for the test: the mean over all faces, and how many there were."""
+
+    def __init__(self) -> None:
+        self.values: list[float] = []
+
+    def update(self, restored, gt=None):
+        self.values += restored.mean((1, 2, 3)).tolist()
+
+    def compute(self):
+        if len(self.values) < 2:
+            raise UsageError('over a set')
+        return {'brightness': float(np.mean(self.values)), 'brightness_n': float(len(self.values))}
+
+    def state(self):
+        return {'values': self.values}
+
+    def merge(self, state):
+        self.values = self.values + state['values']
+
+
+@pytest.fixture
+def validator(monkeypatch):
+    monkeypatch.setitem(metrics.SET_METRICS, 'brightness', lambda options, where: Brightness())
+    return validation.Validator({'light': {'type': 'brightness', 'better': 'lower'}}, sheet_faces=0)
+
+
+def picture(level: int) -> np.ndarray:
+    return np.full((8, 8, 3), level, np.uint8)
+
+
+def test_a_set_metric_takes_its_place_among_the_results(validator):
+    for level in (0, 255):
+        validator.add(picture(9), picture(level), None)
+    outcome = validator.outcome()
+    assert outcome.restored == {'light': 0.5}
+    assert outcome.details == {'brightness_n': 2.0}
+    assert 'light 0.5000' in outcome.line('set') and 'brightness_n 2' in outcome.line('set')
+
+
+def test_ranks_are_put_together(validator, monkeypatch):
+    validator.add(picture(9), picture(0), None)
+    other = {'values': [1.0, 0.5]}
+    gathered = {dict: lambda own: [own, other]}
+    monkeypatch.setattr(ranks, 'gather', lambda own: gathered.get(type(own), lambda own: [own])(own))
+    validator.share()
+    assert validator.outcome().restored == {'light': 0.5}
+
+
+def test_a_set_that_cannot_be_scored_warns_and_goes_on(validator, caplog):
+    validator.add(picture(9), picture(0), None)
+    assert validator.outcome().restored == {}
+    assert 'over a set' in caplog.text
+
+
+@pytest.mark.parametrize(
+    ('path', 'section', 'expected'),
+    [
+        ('set/a.b.png', {'dataroot_gt': 'set'}, 'a.b'),
+        ('set/holiday/0.png', {'dataroot_gt': './set/'}, 'holiday/0'),
+        ('set/lq/holiday/0.png', {'dataroot_lq': 'set/lq', 'dataroot_gt': 'set'}, 'holiday/0'),
+        ('/data/set.lmdb/holiday/0.png', {'dataroot_lq': '/data/set.lmdb', 'dataroot_gt': None}, 'holiday/0'),
+        ('set.lmdb/../../0.png', {'dataroot_lq': 'set.lmdb'}, '0'),
+        ('elsewhere/holiday/0.png', {}, '0'),
+    ],
+)
+def test_a_picture_is_named_by_its_path_below_the_root(path, section, expected):
+    assert validation.picture_name(path, section) == expected
+
+
+def test_a_home_folder_is_a_root(monkeypatch):
+    monkeypatch.setenv('HOME', '/home/me')
+    assert validation.picture_name('/home/me/set/holiday/0.png', {'dataroot_gt': '~/set'}) == 'holiday/0'
+
+
+@pytest.mark.skipif(not basicsr_bridge.is_available(), reason='basicsr is not installed')
+@pytest.mark.parametrize(
+    ('is_train', 'val', 'face', 'expected'),
+    [
+        (True, {}, '0', 'seen/0/0_5.png'),
+        (True, {}, 'holiday/0', 'seen/holiday/0/0_5.png'),
+        (False, {}, '0', 'seen/set/0_run.png'),
+        (False, {'suffix': 'x'}, 'holiday/0', 'seen/set/holiday/0_x.png'),
+    ],
+)
+def test_where_pictures_lie(is_train, val, face, expected):
+    import mmrbgan.plugin  # noqa: F401
+    from mmrbgan_model.mmrbgan_model import MMRBGANModel
+
+    model = SimpleNamespace(is_train=is_train, opt={'name': 'run', 'val': val})
+    assert MMRBGANModel._picture_path(model, Path('seen'), 'set', face, 5) == Path(expected)
+
+
+def test_pictures_become_tensors_in_the_unit_range():
+    unit = to_unit(picture(255)[None])
+    assert unit.shape == (1, 3, 8, 8) and unit.max() == 1 and unit.dtype == torch.float32

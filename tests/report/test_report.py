@@ -1,0 +1,178 @@
+"""`mmrbgan report`: sets never mix, quoted rows stand apart, four forms, a page whose tables sort in a browser."""
+
+import dataclasses
+import importlib.util
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from mmrbgan import cli
+from mmrbgan.evaluation.record import PoseBin, Record, Summary, write_record
+from mmrbgan.evaluation.timing import Timing, write_timings
+from mmrbgan.report.content import build_tables, over_runs
+from mmrbgan.report.tables import Cell, Row, Table, to_latex, to_markdown
+
+CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser')
+NAMES = ('a', 'b', 'c')
+ROOT = Path(__file__).parents[2]
+
+
+def make_record(folder: Path, method: str, psnr: float, set_hash: str = 'set1', table: str = 'synthetic') -> Record:
+    for kind, level in (('gt', 200), (method, 100)):
+        (folder / kind).mkdir(exist_ok=True)
+        for name in NAMES:
+            cv2.imwrite(str(folder / kind / f'{name}.png'), np.full((24, 24, 3), level, np.uint8))
+    summary = Summary(psnr, psnr - 1, psnr + 1, 3)
+    return Record(
+        method=method,
+        table=table,
+        count=3,
+        folders={'restored': str(folder / method), 'gt': str(folder / 'gt')},
+        hashes={'restored': 'r-' + method, 'gt': set_hash},
+        excluded=[('z', 'not in restored')],
+        summaries={'psnr': summary, 'lpips_alex': Summary(0.3, None, None, 3)},
+        poses=[PoseBin('frontal, below 0.10', 2, {'psnr': summary}), PoseBin('profile', 1, {'psnr': summary})],
+        pose_source='landmarks.csv',
+        provenance={'lpips_alex': 'package lpips 0.1, alex'},
+        left_out={},
+        faces=[{'name': name, 'psnr': psnr + i, 'lpips_alex': 0.3} for i, name in enumerate(NAMES)],
+        weights='net_g.pth sha256 abc',
+        device='cpu',
+        versions={'torch': '2'},
+    )
+
+
+@pytest.fixture
+def runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for method, psnr in (('worse', 20.5), ('better', 26.25)):
+        write_record(tmp_path / 'runs' / f'{method}.json', make_record(tmp_path, method, psnr))
+    timing = Timing('better', 0.5, 0.4, 0.6, 5, 2, 512, 'cpu', 'float32', 2)
+    write_timings(tmp_path / 'runs' / 'timing.json', [timing])
+    assert cli.main(['report', 'runs']) == 0
+    return tmp_path / 'report'
+
+
+def test_a_row_says_set_count_backbone_weights_and_versions(runs):
+    text = (runs / 'report.md').read_text()
+    row = next(line for line in text.splitlines() if line.startswith('| better'))
+    for part in ('set set1', 'N 3', '1 excluded', 'package lpips 0.1, alex', 'net_g.pth sha256 abc', 'torch 2'):
+        assert part in row
+
+
+def test_the_best_is_bold_and_the_paper_is_quoted_apart(runs):
+    text = (runs / 'report.md').read_text()
+    assert '**26.250 [25.250, 27.250]**' in text
+    assert '| *MMRBGAN (paper)* |' in text and 'quoted: Table 1' in text and '**26.034' not in text
+
+
+def test_latex_and_json_hold_the_same_numbers(runs):
+    assert r'\textbf{26.250}' in (runs / 'report.tex').read_text()
+    tables = json.loads((runs / 'report.json').read_text())['tables']
+    assert tables[0]['rows'][0]['cells']['psnr']['mean'] == 26.25
+    assert [table['key'] for table in tables] == ['synthetic-set1', 'pose-set1', 'time']
+
+
+def test_the_page_needs_nothing_else(runs):
+    page = (runs / 'report.html').read_text()
+    assert not re.findall(r'(?:src|href)="(?!data:|#)', page)
+    assert 'data:image/jpeg;base64' in page and '<svg' in page
+
+
+def test_quoted_rows_can_be_left_out(runs):
+    assert cli.main(['report', '../runs' if Path('../runs').exists() else 'runs', '--no-quoted', '-o', 'own']) == 0
+    assert '(paper)' not in Path('own/report.md').read_text()
+
+
+def test_two_sets_never_share_a_table(tmp_path):
+    first, second = make_record(tmp_path, 'x', 20), make_record(tmp_path, 'x', 21, set_hash='set2')
+    tables = build_tables([first, second], [], quoted=False)
+    assert [table.key for table in tables[:2]] == ['synthetic-set1', 'synthetic-set2']
+    assert all(len(table.rows) == 1 for table in tables[:2])
+
+
+def test_seeds_become_an_interval(tmp_path):
+    records = [make_record(tmp_path, 'full', psnr, table='ablation') for psnr in (20.0, 22.0)]
+    cell = over_runs(records)['psnr']
+    assert cell.mean == 21 and cell.high == pytest.approx(21 + 12.706, abs=0.01)
+
+
+def test_a_method_twice_on_one_set_is_an_error(runs, capsys):
+    record = make_record(runs, 'better', 25)
+    write_record(Path('runs') / 'again.json', record)
+    assert cli.main(['report', 'runs']) == 2
+    assert 'comes twice' in capsys.readouterr().err
+
+
+def test_a_folder_without_records_is_an_error(tmp_path, capsys):
+    assert cli.main(['report', str(tmp_path)]) == 2
+    assert 'no record' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('output', ['runs/better.json', 'runs/better.json/report'])
+def test_an_output_that_is_no_folder_is_an_error(runs, capsys, output):
+    assert cli.main(['report', 'runs', '-o', output]) == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith(f'error: {output}: cannot be written') and '-o' in printed
+
+
+def test_a_form_that_cannot_be_written_is_an_error(runs, capsys):
+    Path('own/report.md').mkdir(parents=True)
+    assert cli.main(['report', 'runs', '-o', 'own']) == 2
+    assert capsys.readouterr().err.startswith('error: own/report.md: cannot be written')
+
+
+def test_awkward_names_survive_every_form():
+    table = Table('k', 'a_b & c', 'note', [Row('100% <b>_x', {'psnr': Cell(float('inf'))}, 'about')])
+    assert r'100\% <b>\_x & inf' in to_latex(table)
+    assert '| 100% <b>_x | inf |' in to_markdown(table)
+
+
+def test_records_of_moved_folders_still_make_a_report(runs):
+    record = dataclasses.replace(make_record(runs, 'better', 25), folders={'restored': 'gone', 'gt': 'gone'})
+    write_record(Path('moved') / 'one.json', record)
+    assert cli.main(['report', 'moved', '-o', 'moved']) == 0
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason='Chromium is not installed')
+def test_a_click_on_a_heading_sorts(runs):
+    page = (runs / 'report.html').read_text()
+    click = "<script>document.querySelectorAll('th button')[1].click()</script></body>"
+    (runs / 'clicked.html').write_text(page.replace('</body>', click))
+    command = [str(CHROMIUM), '--headless', '--no-sandbox', '--disable-gpu', '--dump-dom', str(runs / 'clicked.html')]
+    document = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True).stdout
+    first_table = document[document.index('<tbody>') : document.index('</tbody>')]
+    values = re.findall(r'<tr[^>]*><td[^>]*>[^<]*</td><td data-value="([\d.]+)"', first_table)
+    assert 'aria-sort="ascending"' in document
+    assert len(values) == 6 and values == sorted(values, key=float)
+
+
+@pytest.mark.parametrize('short', ['no_mmrb', 'no_freezed', 'no_local_d', 'no_finetune_freezed', 'no_face_preserving'])
+def test_the_ablation_script_changes_what_the_option_file_changes(short):
+    specification = importlib.util.spec_from_file_location('ablation', ROOT / 'benchmarks' / 'ablation.py')
+    ablation = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(ablation)
+    base = {
+        'network_g': {'use_mmrb': True},
+        'network_d': {'freeze_layers': 2},
+        'network_d_component': {},
+        'network_identity': {},
+        'train': {'optim_g': {'lr_prior': 1.0}, 'component_opt': {}, 'identity_opt': {}},
+    }
+    changed = [keys for keys, _ in ablation.differences(base, ablation.apply_variant(base, short))]
+    assert (
+        changed
+        == {
+            'no_mmrb': [('network_g', 'use_mmrb')],
+            'no_freezed': [('network_d', 'freeze_layers')],
+            'no_local_d': [('network_d_component',), ('train', 'component_opt')],
+            'no_finetune_freezed': [('network_d', 'freeze_layers'), ('train', 'optim_g', 'lr_prior')],
+            'no_face_preserving': [('network_identity',), ('train', 'identity_opt')],
+        }[short]
+    )

@@ -1,0 +1,33 @@
+"""The network inside the package: whole, small, and better than nothing on the photograph of the demo."""
+
+import json
+import re
+
+from safetensors import safe_open
+
+from mmrbgan import cli
+from mmrbgan.restoring.default_weights import choose_weights
+from mmrbgan_arch import MMRBGAN, load_network
+
+
+def test_the_packages_own_network_says_what_it_is():
+    path = choose_weights(None)
+    assert path.stat().st_size < 16 * 2**20
+    with safe_open(path, framework='pt') as file:
+        metadata = file.metadata()
+    network = load_network(path)
+    assert isinstance(network, MMRBGAN) and metadata['network'] == 'MMRBGAN'
+    assert json.loads(metadata['options'])['out_size'] == network.out_size == 128
+
+
+def test_demo_improves_the_face(tmp_path, capsys):
+    assert cli.main(['restore', '--demo', '-o', str(tmp_path / 'demo')]) == 0
+    printed = capsys.readouterr().out
+    gain = float(re.search(r'\(([+-][0-9.]+) dB\)', printed)[1])
+    assert gain > 0, printed
+    assert sorted(path.name for path in (tmp_path / 'demo').iterdir()) == [
+        'before_after.png',
+        'degraded.png',
+        'original.png',
+        'restored.png',
+    ]
