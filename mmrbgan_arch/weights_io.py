@@ -43,6 +43,18 @@ def load_network(path: str | os.PathLike[str], key: str | None = None) -> nn.Mod
     return network.eval()
 
 
+def read_network(path: str | os.PathLike[str], name: str) -> nn.Module:
+    """Read a file that must hold the network called ``name``.
+
+    Raises:
+        UsageError: the file is unreadable or holds another network.
+    """
+    network = load_network(path)
+    if type(network).__name__ != name:
+        raise UsageError(f'{path}: holds {type(network).__name__}, not {name}')
+    return network
+
+
 def network_of(state: Mapping[str, Tensor], where: str) -> nn.Module:
     """Build the network that ``state`` belongs to and load ``state`` into it; ``where`` names it in errors.
 
@@ -153,6 +165,20 @@ def write_weights(path: str | os.PathLike[str], state: Mapping[str, Tensor]) -> 
     else:
         both = {'params': dict(state), 'params_ema': dict(state)}  # one copy on disk: they share storage
         write_atomically(path, lambda file: torch.save(both, file))
+
+
+def write_networks(networks: dict[str, nn.Module], folder: Path) -> None:
+    """Write each network into ``folder`` under its name.
+
+    Raises:
+        UsageError: the folder cannot be written.
+    """
+    try:
+        for name, network in networks.items():
+            write_weights(folder / name, network.state_dict())
+    except (OSError, RuntimeError) as error:  # torch's writer turns the system's error into a RuntimeError
+        reason = getattr(error, 'strerror', None) or str(error).splitlines()[0]
+        raise UsageError(f'{folder}: cannot be written ({reason}); make room or choose another --output') from error
 
 
 def _metadata(state: Mapping[str, Tensor]) -> dict[str, str]:

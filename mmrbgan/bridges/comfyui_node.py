@@ -62,6 +62,6 @@ NODE_CLASS_MAPPINGS = {'MMRBGANRestoreFaces': RestoreFaces}
 NODE_DISPLAY_NAME_MAPPINGS = {'MMRBGANRestoreFaces': 'Restore faces (MMRBGAN)'}
 
 with contextlib.suppress(ImportError):
-    from ..spandrel_support import register
+    from .spandrel_loader import register
 
     register()

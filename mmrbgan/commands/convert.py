@@ -6,11 +6,9 @@ from pathlib import Path
 
 from torch import nn
 
-from mmrbgan_arch import MMRBGANArcFace, load_network
 from mmrbgan_arch.gpen import convert_discriminator, convert_generator
 from mmrbgan_arch.hyperparameters import describe
-from mmrbgan_arch.support.errors import UsageError
-from mmrbgan_arch.weights_io import write_weights
+from mmrbgan_arch.weights_io import read_network, write_networks
 
 GPEN_HELP = (
     "Fill MMRBGAN and its discriminator from GPEN's published files. The result computes exactly what GPEN computes "
@@ -53,35 +51,9 @@ def convert_gpen(generator: Path, discriminator: Path | None, use_mmrb: bool = T
     return networks
 
 
-def read_arcface(weights: Path) -> nn.Module:
-    """Read ArcFace's file.
-
-    Raises:
-        UsageError: the file is unreadable or holds another network.
-    """
-    network = load_network(weights)
-    if not isinstance(network, MMRBGANArcFace):
-        raise UsageError(f'{weights}: holds {type(network).__name__}, not the ResNet-18 of ArcFace')
-    return network
-
-
-def write_networks(networks: dict[str, nn.Module], folder: Path) -> None:
-    """Write each network into ``folder`` under its name.
-
-    Raises:
-        UsageError: the folder cannot be written.
-    """
-    try:
-        for name, network in networks.items():
-            write_weights(folder / name, network.state_dict())
-    except (OSError, RuntimeError) as error:  # torch's writer turns the system's error into a RuntimeError
-        reason = getattr(error, 'strerror', None) or str(error).splitlines()[0]
-        raise UsageError(f'{folder}: cannot be written ({reason}); make room or choose another --output') from error
-
-
 def _gpen(args: argparse.Namespace) -> dict[str, nn.Module]:
     return convert_gpen(args.generator, args.discriminator, not args.without_mmrb)
 
 
 def _arcface(args: argparse.Namespace) -> dict[str, nn.Module]:
-    return {'net_identity.pth': read_arcface(args.weights)}
+    return {'net_identity.pth': read_network(args.weights, 'MMRBGANArcFace')}

@@ -2,19 +2,7 @@
 
 import argparse
 
-METRICS = (
-    'psnr',
-    'ssim',
-    'lpips_alex',
-    'lpips_vgg',
-    'niqe',
-    'ifqa',
-    'identity_dlib',
-    'identity_arcface',
-    'identity_mobilefacenet',
-    'lmd',
-    'fid',
-)
+from ..evaluation.columns import METRICS
 
 TABLES = ('synthetic', 'real', 'sr', 'ablation')
 

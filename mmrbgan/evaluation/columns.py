@@ -35,6 +35,20 @@ COLUMNS: dict[str, Column] = {
     'fid_gt': Column('FID to GT', 'lower', 3),
 }
 
+METRICS = (
+    'psnr',
+    'ssim',
+    'lpips_alex',
+    'lpips_vgg',
+    'niqe',
+    'ifqa',
+    'identity_dlib',
+    'identity_arcface',
+    'identity_mobilefacenet',
+    'lmd',
+    'fid',
+)
+
 
 def column(name: str) -> Column:
     """Return the column; FID to stored statistics is named after their file."""

@@ -11,8 +11,7 @@ from mmrbgan_model.metrics import identity, ifqa, inception, lpips_distance, niq
 from mmrbgan_model.metrics.landmark_distance import landmark_distance
 from mmrbgan_model.metrics.tensors import file_hash, local_weights
 
-from ..commands.evaluate import METRICS
-from .columns import COLUMNS
+from .columns import COLUMNS, METRICS
 
 Scores = dict[str, np.ndarray]
 

@@ -4,9 +4,8 @@ import hashlib
 import os
 from pathlib import Path
 
+from mmrbgan_arch import releases
 from mmrbgan_arch.support.errors import UsageError
-
-from ..commands import weights as releases
 
 PACKAGED = Path(__file__).parents[1] / 'weights_files'
 SUMS_FILE = 'SHA256SUMS'  # lines `sha256  name`; the first names the default

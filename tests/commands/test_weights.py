@@ -11,8 +11,7 @@ import pytest
 import torch
 
 from mmrbgan import cli
-from mmrbgan.commands import weights
-from mmrbgan_arch import load_network
+from mmrbgan_arch import load_network, releases
 from mmrbgan_arch.support.errors import UsageError
 from mmrbgan_arch.support.fetch import FetchError, fetch, pin
 from mmrbgan_arch.support.weights_cache import find_weights
@@ -76,9 +75,9 @@ def release(server, home, monkeypatch):
     """gpen-bfr-512 at the server of this machine."""
     server.files = dict(zip(FILES, map(bytes_of, (gpen.random_generator(), gpen.random_discriminator())), strict=True))
     monkeypatch.setitem(
-        weights.RELEASES,
+        releases.RELEASES,
         'gpen-bfr-512',
-        dataclasses.replace(weights.RELEASES['gpen-bfr-512'], address=server.url),
+        dataclasses.replace(releases.RELEASES['gpen-bfr-512'], address=server.url),
     )
     return server
 
@@ -101,28 +100,28 @@ def test_get_says_that_no_licence_is_stated(release, capsys):
 
 
 def test_second_get_asks_nothing(release):
-    weights.get('gpen-bfr-512')
+    releases.get('gpen-bfr-512')
     release.asked.clear()
-    weights.get('gpen-bfr-512')
+    releases.get('gpen-bfr-512')
     assert release.asked == []
 
 
 def test_find_names_the_command_until_the_network_is_there(release, home):
     with pytest.raises(UsageError, match='mmrbgan weights get gpen-bfr-512'):
-        weights.find('gpen-bfr-512')
-    weights.get('gpen-bfr-512')
-    assert weights.find('gpen-bfr-512') == home / 'gpen-bfr-512/net_g.pth'
-    assert weights.find('other.pth') is None
+        releases.find('gpen-bfr-512')
+    releases.get('gpen-bfr-512')
+    assert releases.find('gpen-bfr-512') == home / 'gpen-bfr-512/net_g.pth'
+    assert releases.find('other.pth') is None
 
 
 def test_first_sha256_is_pinned(release, home):
-    weights.get('gpen-bfr-512')
+    releases.get('gpen-bfr-512')
     note = (home / f'{FILES[0]}.sha256').read_text()
     assert note == f'{hashlib.sha256(release.files[FILES[0]]).hexdigest()}  {FILES[0]}\n'
 
 
 def test_other_content_at_a_later_fetch_is_refused(release, home, capsys):
-    weights.get('gpen-bfr-512')
+    releases.get('gpen-bfr-512')
     (home / FILES[0]).unlink()
     release.files[FILES[0]] = bytes_of(gpen.random_generator(seed=5))
     assert cli.main(['weights', 'get', 'gpen-bfr-512']) == 2
@@ -202,10 +201,8 @@ def test_unknown_name_gives_the_nearest(home, capsys):
 def test_list_shows_names_and_addresses(home, capsys):
     assert cli.main(['weights', 'list']) == 0
     out = capsys.readouterr().out
-    releases = weights.RELEASES.items()
-    assert all(
-        name in out and all(release.address + file in out for file in release.files) for name, release in releases
-    )
+    listed = releases.RELEASES.items()
+    assert all(name in out and all(release.address + file in out for file in release.files) for name, release in listed)
 
 
 def test_interrupted_fetch_leaves_no_file_and_goes_on_where_it_stopped(server, tmp_path):
@@ -260,9 +257,9 @@ def test_arcface_is_checked_and_converted(server, home, monkeypatch):
     from mmrbgan_arch import MMRBGANArcFace
 
     server.files['arcface_resnet18.pth'] = bytes_of(MMRBGANArcFace((1, 1, 1, 1)).state_dict())
-    release = dataclasses.replace(weights.RELEASES['arcface-resnet18'], address=server.url)
-    monkeypatch.setitem(weights.RELEASES, 'arcface-resnet18', release)
-    assert [path.name for path in weights.get('arcface-resnet18')] == ['net_identity.pth']
+    release = dataclasses.replace(releases.RELEASES['arcface-resnet18'], address=server.url)
+    monkeypatch.setitem(releases.RELEASES, 'arcface-resnet18', release)
+    assert [path.name for path in releases.get('arcface-resnet18')] == ['net_identity.pth']
 
 
 def test_weights_of_a_loss_or_metric_come_whole_and_pinned(server, home):
