@@ -1,13 +1,12 @@
 """Finds faces and their landmarks: dlib (offline, frontal, 68 points) and facexlib's RetinaFace (any pose, 5 points).
 
 Both take RGB uint8 (h, w, 3) and return faces in its pixels, the largest first; points count from the middle of the top
-left pixel. dlib's model files are those of the installed package face_recognition_models, which is located and never
-imported (it needs pkg_resources, which new Pythons lack). dlib, torch and facexlib are imported on first use.
+left pixel. dlib, torch and facexlib are imported on first use.
 """
 
 import dataclasses
 import functools
-import importlib.util
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,11 @@ import cv2
 import numpy as np
 
 from mmrbgan_arch.support.errors import UsageError
-from mmrbgan_arch.support.user_cache import cache_folder
-from mmrbgan_arch.support.weights_cache import find_weights
+from mmrbgan_arch.support.public_weights import FILES, find_weights, local_file
 
 from .alignment import apply, invert, resize_matrix
 
-RETINAFACE_FILES = {'mobile0.25': 'detection_mobilenet0.25_Final.pth', 'resnet50': 'detection_Resnet50_Final.pth'}
-RETINAFACE_URL = 'https://github.com/xinntao/facexlib/releases/download/v0.1.0/'
+RETINAFACE_NETWORKS = ('mobile0.25', 'resnet50')
 PASSES = ((1.0, 0.0), (0.65, 0.0), (0.325, -0.33))
 """dlib's looks at a photograph: its scale, and what is added to the threshold. The smaller the photograph, the less is
 left of noise and the fewer faces are missed; what is left to be taken for a face by mistake grows rare."""
@@ -111,16 +108,15 @@ class RetinaFaceDetector:
     def __init__(
         self,
         network: str = 'mobile0.25',
-        weights: str | Path | None = None,
+        weights: str | os.PathLike[str] | None = None,
         threshold: float = 0.9,
         device: str = 'cpu',
         max_side: int = 1280,
     ) -> None:
-        if network not in RETINAFACE_FILES:
-            raise UsageError(f'no RetinaFace {network!r}; known: {", ".join(RETINAFACE_FILES)}')
-        path = find_weights(
-            weights, RETINAFACE_FILES[network], RETINAFACE_URL, '--detector-weights', 'take --detector dlib'
-        )
+        if network not in RETINAFACE_NETWORKS:
+            raise UsageError(f'no RetinaFace {network!r}; known: {", ".join(RETINAFACE_NETWORKS)}')
+        file = FILES[f'retinaface_{network}']
+        path = find_weights(file, weights, '--detector-weights', 'take --detector dlib')
         self.network = _load_retinaface(network, path, device)
         self.threshold = threshold
         self.max_side = max_side
@@ -140,22 +136,29 @@ class RetinaFaceDetector:
         return DetectedFace(_move_box(row[:4], back), float(row[4]), apply(back, row[5:].reshape(5, 2)))
 
 
-def find_retinaface(network: str = 'mobile0.25') -> Path | None:
-    """Return the RetinaFace file in the cache, if it is there; nothing is fetched."""
-    path = cache_folder('weights') / RETINAFACE_FILES[network]
-    return path if path.is_file() else None
+DETECTORS: dict[str, Callable[[str | os.PathLike[str] | None, str], Detector]] = {
+    'dlib': lambda _, __: DlibDetector(),
+    'retinaface': lambda weights, device: RetinaFaceDetector('mobile0.25', weights, device=device),
+    'retinaface-resnet50': lambda weights, device: RetinaFaceDetector('resnet50', weights, device=device),
+}
+"""Name in options and flags -> what makes it from the path of its weights (None: the cache) and torch's device."""
 
 
-def models_folder() -> Path:
-    """Return the folder of dlib's model files.
+def make_detector(
+    detector: str | Detector, weights: str | os.PathLike[str] | None = None, device: str = 'cpu'
+) -> Detector:
+    """Return the detector called so, or the one given; 'auto' is RetinaFace where its weights are here, else dlib.
 
     Raises:
-        UsageError: face_recognition_models is not installed.
+        UsageError: an unknown name, or weights that cannot be had.
     """
-    spec = importlib.util.find_spec('face_recognition_models')
-    if spec is None or spec.origin is None:
-        raise UsageError('dlib has no model files; `pip install face_recognition_models`')
-    return Path(spec.origin).parent / 'models'
+    if not isinstance(detector, str):
+        return detector
+    if detector == 'auto':
+        detector = 'retinaface' if weights or local_file(FILES['retinaface_mobile0.25']) else 'dlib'
+    if detector not in DETECTORS:
+        raise UsageError(f'--detector {detector}: known are auto, {", ".join(DETECTORS)}')
+    return DETECTORS[detector](weights, device)
 
 
 @functools.cache
@@ -165,7 +168,9 @@ def _frontal_detector() -> Any:
 
 @functools.cache
 def _landmark_predictor() -> Any:
-    return _import_dlib().shape_predictor(str(models_folder() / 'shape_predictor_68_face_landmarks.dat'))
+    return _import_dlib().shape_predictor(
+        str(find_weights(FILES['dlib_68_points'], None, '--detector dlib', 'name another detector'))
+    )
 
 
 def _import_dlib() -> Any:
@@ -180,13 +185,9 @@ def _load_retinaface(network: str, path: Path, device: str) -> Any:
     import torch
     from facexlib.detection.retinaface import RetinaFace  # type: ignore[import-untyped]
 
-    try:
-        state = torch.load(path, map_location='cpu', weights_only=True)
-        model = RetinaFace(network_name=network, device=torch.device(device))
-        model.load_state_dict({key.removeprefix('module.'): value for key, value in state.items()})
-    except Exception as error:  # a damaged or hostile file fails in torch's reader in many ways
-        raise UsageError(f'{path}: not weights of RetinaFace {network} ({str(error).splitlines()[0]})') from error
-    return model
+    from mmrbgan_arch.weights_io import load_into
+
+    return load_into(RetinaFace(network_name=network, device=torch.device(device)), path)
 
 
 def _rescale(image: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from .support.errors import UsageError, nearest_key
 from .support.fetch import FetchError, check_pinned, fetch, pin
+from .support.public_weights import FILES
 from .support.user_cache import cache_folder
 
 if TYPE_CHECKING:
@@ -51,7 +52,6 @@ GPEN_LICENCE = (
     "GPEN (https://github.com/yangxy/GPEN) states no licence for these weights: they stay their authors', and nothing "
     'here gives the right to pass them on or to use them commercially.'
 )
-ARCFACE_ADDRESS = 'https://github.com/TencentARC/GFPGAN/releases/download/v0.1.0/'
 ARCFACE_LICENCE = (
     'Published with GFPGAN (https://github.com/TencentARC/GFPGAN) without a licence of its own; its training data are '
     'for research.'
@@ -70,7 +70,7 @@ RELEASES = {
     'gpen-bfr-512': _gpen(512),
     'gpen-bfr-256': _gpen(256),
     'arcface-resnet18': Release(
-        ARCFACE_ADDRESS, {'arcface_resnet18.pth': ('net_identity.pth', _arcface)}, ARCFACE_LICENCE
+        FILES['arcface'].address, {FILES['arcface'].name: ('net_identity.pth', _arcface)}, ARCFACE_LICENCE
     ),
 }
 

@@ -11,7 +11,7 @@ import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,9 @@ from .hyperparameters import KINDS, find_kind
 from .support.atomic_files import write_atomically
 from .support.errors import UsageError, nearest_key
 
+Network = TypeVar('Network', bound=nn.Module)
 OLD_BLOCK = re.compile(r'blocks\.\d+\.prelu\.weight$')  # one PReLU after the sum, none in between
+GPEN_WAY_OUT = 'looks like a GPEN file; run `mmrbgan convert gpen` first'
 SHOWN = 3  # keys named in an error line
 SIGNS_OF_CODE = ('Unsupported global', 'TorchScript')  # in torch's own words for what weights_only refuses
 
@@ -72,14 +74,37 @@ def network_of(state: Mapping[str, Tensor], where: str) -> nn.Module:
     return network
 
 
-def fill(network: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
+def load_into(network: Network, path: str | os.PathLike[str], key: str | None = None, strict: bool = True) -> Network:
+    """Fill ``network`` from a file and return it.
+
+    Args:
+        network: of any kind.
+        path: .pth or .safetensors.
+        key: which entry of the file, if it has that; else ``params_ema``, ``params``, or the file itself.
+        strict: False loads what fits by name and shape, and asks for no more than that something does.
+
+    Raises:
+        UsageError: no such file, a damaged file, more than tensors in it, or weights of another network.
+    """
+    content = read_file(path)
+    fill(network, pick_state(content, path, key if key in content else None), str(path), strict)
+    return network
+
+
+def fill(network: nn.Module, state: Mapping[str, Tensor], where: str, strict: bool = True) -> None:
     """Load ``state`` into ``network``; every key and shape must fit, but for batch norms' step counters.
 
     Raises:
         UsageError: what does not fit, in one line that begins with ``where``.
     """
-    check_fit(network.state_dict(), state, f'{where}: these weights do not fit {type(network).__name__}')
-    network.load_state_dict(state, strict=False)
+    own = network.state_dict()
+    complaint = f'{where}: not weights of this {type(network).__name__}'
+    if strict:
+        check_fit(own, state, complaint)
+    fitting = {key: value for key, value in state.items() if key in own and value.shape == own[key].shape}
+    if not fitting:
+        raise UsageError(f'{complaint}: nothing in it fits')
+    network.load_state_dict(fitting, strict=False, assign=any(value.is_meta for value in own.values()))
 
 
 def check_fit(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], complaint: str) -> None:
@@ -97,6 +122,8 @@ def check_fit(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], compl
     ]
     faults = {'missing': missing, 'not known': unknown, 'of another size': other}
     if any(faults.values()):
+        if looks_like_gpen(state) and not looks_like_gpen(expected):
+            raise UsageError(f'{complaint}: it {GPEN_WAY_OUT}')
         if any(OLD_BLOCK.search(key) for key in unknown):
             raise UsageError(f'{complaint}: its MMRBs are those of version 0.1, without PReLU after each convolution')
         lines = '; '.join(f'{what}: {some(keys)}' for what, keys in faults.items() if keys)
@@ -113,7 +140,11 @@ def read_state(path: str | os.PathLike[str], key: str | None = None) -> dict[str
     Raises:
         UsageError: no such file or entry, a damaged file, or more than tensors in it.
     """
-    content = read_file(path)
+    return pick_state(read_file(path), path, key)
+
+
+def pick_state(content: Mapping[str, Any], path: str | os.PathLike[str], key: str | None = None) -> dict[str, Tensor]:
+    """Return one state dict of a file that was read; arguments and errors are those of ``read_state``."""
     if key is not None and key not in content:
         raise UsageError(f'{path}: {nearest_key(key, map(str, content))}')
     key = key or next((name for name in ('params_ema', 'params') if name in content), None)
@@ -210,7 +241,7 @@ def _why_unreadable(error: Exception) -> str:
     if isinstance(error, pickle.UnpicklingError):
         return 'damaged, or it holds more than tensors and plain containers'
     first_line = (str(error).splitlines() or [''])[0]
-    return f'damaged or no weights file ({type(error).__name__}: {first_line[:120]})'
+    return f'damaged, or not a file of torch or safetensors ({type(error).__name__}: {first_line[:120]})'
 
 
 def looks_like_gpen(state: Mapping[str, Tensor]) -> bool:
@@ -220,6 +251,6 @@ def looks_like_gpen(state: Mapping[str, Tensor]) -> bool:
 
 def _unknown(state: Mapping[str, Tensor]) -> str:
     if looks_like_gpen(state):
-        return 'looks like a GPEN file; run `mmrbgan convert gpen` first'
+        return GPEN_WAY_OUT
     known = ', '.join(kind.network.__name__ for kind in KINDS)
     return f'holds none of the networks {known}; its keys: {some(list(state)) or "none"}'

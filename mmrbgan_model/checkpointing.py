@@ -16,8 +16,9 @@ from typing import Any
 
 import torch
 
-from mmrbgan_arch.support.atomic_files import checksum, remove_partial_files
+from mmrbgan_arch.support.atomic_files import remove_partial_files, sha256_of
 from mmrbgan_arch.support.errors import UsageError
+from mmrbgan_arch.weights_io import read_file
 
 from .run_files import write_run_file
 
@@ -112,7 +113,7 @@ class CheckpointFolder:
                 return f'{path} is missing'
             if path.stat().st_size != told['bytes']:
                 return f'{path} has {path.stat().st_size} bytes instead of {told["bytes"]}'
-            if checksum(path) != told['sha256']:
+            if sha256_of(path) != told['sha256']:
                 return f'{path} was changed or damaged after it was written'
         return None
 
@@ -192,20 +193,16 @@ def load_state(path: Path) -> dict[str, Any]:
     Raises:
         UsageError: the file is missing, truncated, no training state, or holds more than that.
     """
-    try:
-        state = torch.load(path, map_location='cpu', weights_only=True)
-    except Exception as error:
-        detail = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UsageError(f'{path}: cannot be read as a training state ({detail})') from error
-    if not isinstance(state, dict) or not set(state) >= _STATE_KEYS:
+    state = dict(read_file(path))
+    if not set(state) >= _STATE_KEYS:
         raise UsageError(f'{path}: is no training state of BasicSR (epoch, iter, optimizers, schedulers)')
     return state
 
 
 def _describe(path: Path) -> tuple[str, dict[str, Any]]:
-    """Return a file's entry in the manifest: name below the run's folder, size and checksum."""
+    """Return a file's entry in the manifest: name below the run's folder, size and sha256_of."""
     name = f'{path.parent.name}/{path.name}'
-    return name, {'bytes': path.stat().st_size, 'sha256': checksum(path)}
+    return name, {'bytes': path.stat().st_size, 'sha256': sha256_of(path)}
 
 
 def _use_weights(opt: Mapping[str, Any], iteration: int, models: Path) -> None:

@@ -17,12 +17,12 @@ from mmrbgan_arch import MMRBGAN, MMRBGANArcFace, basicsr_bridge
 from mmrbgan_arch.support.errors import UsageError
 from mmrbgan_arch.support.memory import keep_memory
 from mmrbgan_arch.support.option_reader import read_options
-from mmrbgan_arch.support.weights_cache import find_weights
+from mmrbgan_arch.support.public_weights import FILES, find_weights
+from mmrbgan_arch.weights_io import load_into
 from mmrbgan_data.components import COMPONENTS
 
 from . import finite_guard, loss_terms, ranks, rng_state, speed
 from .loss_terms import GeneratorTerm, Step
-from .network_weights import fit_state, pick_state, read_weights
 from .options import TrainOptions
 from .perceptual import build_vgg_features
 from .training_state import TrainingState
@@ -34,8 +34,6 @@ from basicsr.archs import build_network  # noqa: E402
 from basicsr.models.base_model import BaseModel  # noqa: E402
 
 _LOGGER = logging.getLogger('basicsr')
-ARCFACE_FILE = 'arcface_resnet18.pth'
-ARCFACE_ADDRESS = 'https://github.com/TencentARC/GFPGAN/releases/download/v0.1.0/'
 
 
 @basicsr_bridge.register_model
@@ -106,8 +104,10 @@ class MMRBGANModel(BaseModel):
         path = paths.get(f'pretrain_network_{short}')
         if path is None:
             return
-        state = pick_state(read_weights(path, option), paths.get(f'param_key_{short}'), path, option)
-        fit_state(network, state, paths.get(f'strict_load_{short}', True), path, option)
+        try:
+            load_into(network, path, paths.get(f'param_key_{short}'), paths.get(f'strict_load_{short}', True))
+        except UsageError as error:
+            raise UsageError(f'{option}: {error}') from error
         _LOGGER.info('Loaded %s from %s', network.__class__.__name__, path)
 
     def _add_ema(self) -> None:
@@ -156,11 +156,13 @@ class MMRBGANModel(BaseModel):
         network = build_network(copy.deepcopy(self.opt.get('network_identity', {'type': 'MMRBGANArcFace'})))
         path: str | Path | None = weights
         if isinstance(network, MMRBGANArcFace):
-            path = find_weights(weights, ARCFACE_FILE, ARCFACE_ADDRESS, option, way_out)
+            path = find_weights(FILES['arcface'], weights, option, way_out)
         elif path is None:
             raise UsageError(f'{option}: missing; name the weights file of {type(network).__name__}, or {way_out}')
-        fit_state(network, pick_state(read_weights(path, option), None, path, option), True, path, option)
-        return network.to(self.device)
+        try:
+            return load_into(network, path).to(self.device)
+        except UsageError as error:
+            raise UsageError(f'{option}: {error}; or {way_out}') from error
 
     def _setup_optimizers(self) -> None:
         """Adam per network; the generator's three groups have their own rates (paper 4.2), a rate of 0 is fixed."""

@@ -5,11 +5,11 @@ from torch import Tensor, nn
 from torchvision.models import vgg19
 
 from mmrbgan_arch.support.errors import UsageError
-from mmrbgan_arch.support.weights_cache import find_weights
+from mmrbgan_arch.support.public_weights import FILES, find_weights
+from mmrbgan_arch.weights_io import fill, read_state
 
 from .options import PerceptualTerm
 
-FILE, ADDRESS = 'vgg19-dcbb9e9d.pth', 'https://download.pytorch.org/models/'
 BLOCKS = (2, 2, 4, 4, 4)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -69,14 +69,12 @@ def build_vgg_features(options: PerceptualTerm) -> VGGFeatures:
         UsageError: the file cannot be had or holds something else; the line names the option that turns the term off.
     """
     way_out = 'remove train.perceptual_opt to train without this term'
-    path = find_weights(options.weights, FILE, ADDRESS, 'train.perceptual_opt.weights', way_out)
+    path = find_weights(FILES['vgg19'], options.weights, 'train.perceptual_opt.weights', way_out)
     network = VGGFeatures(options.layers)
     try:
-        state = torch.load(path, map_location='cpu', weights_only=True)
-        wanted = network.state_dict()
-        network.load_state_dict({key: state[key] for key in wanted})
-    except Exception as error:
-        raise UsageError(
-            f'train.perceptual_opt.weights: {path} does not hold torchvision VGG-19 weights; {way_out}'
-        ) from error
+        state = read_state(path)
+        wanted = network.state_dict()  # a part of torchvision's
+        fill(network, {key: value for key, value in state.items() if key in wanted}, str(path))
+    except UsageError as error:
+        raise UsageError(f"train.perceptual_opt.weights: {error}; name torchvision's VGG-19, or {way_out}") from error
     return network

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from mmrbgan_arch.support.errors import UsageError
+from mmrbgan_arch.weights_io import load_into
 
 from . import ranks, rng_state
 from .checkpointing import CheckpointFolder, folder_of
-from .network_weights import fit_state, pick_state, read_weights
 from .versions import installed_versions
 
 _LOGGER = logging.getLogger('basicsr')
@@ -99,7 +99,7 @@ class TrainingState:
         for name, network in self._model.networks.items():
             label, key = ('net_g', 'params_ema') if name == 'net_g_ema' else (name, 'params')
             path = folder.models / f'{label}_{iteration}.pth'
-            fit_state(network, pick_state(read_weights(path, 'resume'), key, path, 'resume'), True, path, 'resume')
+            load_into(network, path, key)
 
     def _load_optimizers(self, stored: list[dict[str, Any]]) -> None:
         """Load the moments; rates and betas are those of the options, which may have been changed for the resume."""

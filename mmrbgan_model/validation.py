@@ -5,6 +5,7 @@ that a log line tells whether restoring helped. Metrics over the whole set, such
 """
 
 import functools
+import inspect
 import logging
 import math
 import os
@@ -28,7 +29,7 @@ from mmrbgan_data.contact_sheet import contact_sheet
 from mmrbgan_data.datasets.dataset_options import resolve_root
 
 from . import ranks
-from .metrics import NO_REFERENCE, SET_METRICS, SetMetric
+from .metrics import SET_METRICS, SetMetric
 from .metrics.tensors import to_unit
 
 _LOGGER = logging.getLogger('basicsr')
@@ -196,13 +197,21 @@ def score(picture: np.ndarray, gt: np.ndarray | None, options: Mapping[str, Any]
     data = {'img': np.ascontiguousarray(picture[..., ::-1])}
     if gt is not None:
         data['img2'] = np.ascontiguousarray(gt[..., ::-1])
-    elif options['type'] not in NO_REFERENCE:
+    elif _needs_gt(options['type']):
         return None
     if options['type'] in NIQE and _niqe_blocks(picture, options) < 2:
         _warn_small(options['type'])
         return None
     arguments = {key: value for key, value in options.items() if key != 'better'}
     return float(calculate_metric(data, arguments))
+
+
+def _needs_gt(name: str) -> bool:
+    """Say whether a metric of BasicSR's registry compares: it then asks for ``img2``."""
+    from basicsr.metrics import METRIC_REGISTRY
+
+    compared = inspect.signature(METRIC_REGISTRY.get(name)).parameters.get('img2')
+    return compared is not None and compared.default is inspect.Parameter.empty
 
 
 def _niqe_blocks(picture: np.ndarray, options: Mapping[str, Any]) -> int:

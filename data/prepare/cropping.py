@@ -13,7 +13,7 @@ import numpy as np
 
 from ..alignment import alignment_matrix, apply, five_points, invert, resize_matrix, scale_of, warp
 from ..components import COMPONENTS, circles_from_landmarks
-from ..detection import Detector, DlibDetector, RetinaFaceDetector
+from ..detection import Detector, DlibDetector, make_detector
 from ..images import UnreadableImageError, encode_png, read_image
 
 MAX_OUTSIDE = 0.35  # share of a crop that may lie beyond the photograph's edge
@@ -30,7 +30,7 @@ class CropSettings:
         size: side of the crops in pixels.
         min_face: least side in photograph pixels of the square that becomes a crop.
         min_sharpness: least variance of the Laplacian of the face.
-        detector: 'dlib' or 'retinaface'.
+        detector: a key of ``detection.DETECTORS``.
         detector_weights: of RetinaFace; None: the cache, or the authors' address.
         aligned: the photographs are aligned faces already and are only scaled.
     """
@@ -194,7 +194,7 @@ def load_detector(name: str, weights: str | None) -> Detector:
     Raises:
         UsageError: its weights or its package are missing.
     """
-    return DlibDetector() if name == 'dlib' else RetinaFaceDetector(weights=weights)
+    return make_detector(name, weights)
 
 
 def _circles_from_five(five: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import argparse
 
-from ..evaluation.columns import METRICS
+from ..evaluation.metric_table import METRICS
 
 TABLES = ('synthetic', 'real', 'sr', 'ablation')
 

@@ -39,7 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--landmarks', type=Path, metavar='FILE', help="ready landmarks.csv, or FFHQ's ffhq-dataset-v2.json"
     )
     parser.add_argument('--aligned', action='store_true', help='the photographs are aligned faces: only scale them')
-    parser.add_argument('--detector', choices=('dlib', 'retinaface'), default='dlib', help='retinaface: any pose')
+    parser.add_argument(
+        '--detector', metavar='NAME', default='dlib', help='dlib, retinaface (any pose) or retinaface-resnet50'
+    )
     parser.add_argument('--detector-weights', metavar='FILE', help='of RetinaFace; default: the cache, else fetched')
     parser.add_argument('--preview', action='store_true', help='only write a sheet of degradations of PHOTOS to -o')
     parser.add_argument(

@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from mmrbgan_arch.support.atomic_files import sha256_of
 from mmrbgan_arch.support.errors import UsageError
 from mmrbgan_model.metrics.fid import FID, FIDOptions, fid_of_features, jackknife_half_width
 from mmrbgan_model.metrics.frechet import write_statistics
-from mmrbgan_model.metrics.tensors import file_hash, pick_device, to_unit
+from mmrbgan_model.metrics.tensors import pick_device, to_unit
 
 from . import timing
-from .columns import column
 from .face_set import EvaluationSet, Pictures
-from .metric_table import ImageMetric, MetricTable, columns_of
+from .metric_table import METRICS, ImageMetric, MetricTable, column, columns_of
 from .poses import PoseFinder, find_poses, pose_masks
 from .record import (
     PoseBin,
@@ -159,7 +159,7 @@ def _score_all(
         gt = None if batch[0].gt is None else np.stack([one.gt for one in batch if one.gt is not None])
         if fid is not None:
             fid.update(to_unit(restored), None if gt is None else to_unit(gt))
-        scores = {name: values for metric in metrics for name, values in metric.score(restored, gt).items()}
+        scores = {name: values for metric in metrics for name, values in metric.scores(restored, gt).items()}
         for i, one in enumerate(batch):
             yaw = {} if poses is None else {'yaw': poses.yaw(one)}
             rows.append({'name': one.face.name, **yaw, **{name: float(values[i]) for name, values in scores.items()}})
@@ -220,10 +220,10 @@ def _fid_of_part(fid: FID | None, mask: np.ndarray) -> dict[str, Summary]:
 
 
 def _provenance(metrics: list[ImageMetric], fid: FID | None, args: argparse.Namespace) -> dict[str, str]:
-    found = {metric.name: metric.provenance() for metric in metrics}
+    found = {metric.row.name: metric.provenance() for metric in metrics}
     if fid is not None:
-        stored = ''.join(f'; {Path(path).name} sha256 {file_hash(path)}' for path in args.ffhq)
-        found['fid'] = f'Inception sha256 {fid.network_hash}, 299 px bilinear, no antialias{stored}'
+        stored = ''.join(f'; {Path(path).name} sha256 {sha256_of(path)[:16]}' for path in args.ffhq)
+        found['fid'] = f'Inception sha256 {fid.network_hash}, {METRICS["fid"].note}{stored}'
     return found
 
 
@@ -231,7 +231,7 @@ def _describe_weights(path: str | None) -> str | None:
     if path is None:
         return None
     with contextlib.suppress(OSError):
-        return f'{Path(path).name} sha256 {file_hash(path)}'
+        return f'{Path(path).name} sha256 {sha256_of(path)[:16]}'
     raise UsageError(f'--method-weights: no such file: {path}')
 
 

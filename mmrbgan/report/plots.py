@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from ..evaluation.columns import column
+from ..evaluation.metric_table import column
 from ..evaluation.record import Record, Summary
 
 SETTINGS: Any = {'font.size': 9, 'svg.fonttype': 'none', 'axes.spines.top': False, 'axes.spines.right': False}

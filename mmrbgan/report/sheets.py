@@ -10,8 +10,8 @@ from mmrbgan_arch.support.errors import UsageError
 from mmrbgan_data.contact_sheet import contact_sheet
 from mmrbgan_data.images import UnreadableImageError, read_image
 
-from ..evaluation.columns import column
 from ..evaluation.face_set import EvaluationSet
+from ..evaluation.metric_table import column
 from ..evaluation.record import Record
 
 SIDE, FACES = 160, 3

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from ..evaluation.columns import Column, column
+from ..evaluation.metric_table import Column, column
 
 EXTRA_COLUMNS = {
     'lpips_paper': Column('LPIPS (backbone unstated)', 'lower', 3),

@@ -1,10 +1,10 @@
 """Which weights restore: a path, the name of a converted public release, or the network that ships in the package."""
 
-import hashlib
 import os
 from pathlib import Path
 
 from mmrbgan_arch import releases
+from mmrbgan_arch.support.atomic_files import sha256_of
 from mmrbgan_arch.support.errors import UsageError
 
 PACKAGED = Path(__file__).parents[1] / 'weights_files'
@@ -40,7 +40,7 @@ def packaged_weights(folder: Path = PACKAGED) -> Path:
         raise UsageError(NO_WEIGHTS)
     digest, name = sums.read_text(encoding='utf-8').split()[:2]
     path = folder / name
-    if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+    if not path.is_file() or sha256_of(path) != digest:
         raise UsageError(f'{path}: missing or not as it was shipped (SHA-256); install mmrbgan again')
     return path
 

@@ -12,14 +12,11 @@ import cv2
 import numpy as np
 
 from mmrbgan_arch.support.errors import UsageError
-from mmrbgan_arch.support.user_cache import cache_folder
-from mmrbgan_arch.support.weights_cache import find_weights
+from mmrbgan_arch.support.public_weights import FILES, find_weights, local_file
 from mmrbgan_data.alignment import apply
 
 MaskMaker = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
-PARSENET_FILE = 'parsing_parsenet.pth'
-PARSENET_URL = 'https://github.com/xinntao/facexlib/releases/download/v0.2.2/'
 PARSENET_SIZE = 512
 # ParseNet's classes that belong to the head: skin to hair (1-13) and earrings; not hat, neck and clothes.
 HEAD_CLASSES = [*range(1, 14), 15]
@@ -53,11 +50,11 @@ def choose_mask(name: str, device: str = 'cpu') -> MaskMaker:
         UsageError: an unknown name, or ParseNet's weights cannot be had.
     """
     if name == 'auto':
-        name = 'parsenet' if (cache_folder('weights') / PARSENET_FILE).is_file() else 'ellipse'
+        name = 'parsenet' if local_file(FILES['parsenet']) else 'ellipse'
     if name == 'ellipse':
         return ellipse_mask
     if name == 'parsenet':
-        path = find_weights(None, PARSENET_FILE, PARSENET_URL, '--mask', 'take --mask ellipse')
+        path = find_weights(FILES['parsenet'], None, '--mask', 'take --mask ellipse')
         return functools.partial(parsenet_mask, load_parsenet(path, device))
     raise UsageError(f'--mask {name}: known are auto, ellipse and parsenet')
 
@@ -86,13 +83,11 @@ def load_parsenet(path: str | Path, device: str = 'cpu') -> Any:
     import torch
     from facexlib.parsing.parsenet import ParseNet  # type: ignore[import-untyped]
 
+    from mmrbgan_arch.weights_io import load_into
+
     with torch.device('meta'):  # no time is lost on weights that the file replaces
         network = ParseNet(in_size=PARSENET_SIZE, out_size=PARSENET_SIZE, parsing_ch=19)
-    try:
-        network.load_state_dict(torch.load(path, map_location='cpu', weights_only=True), assign=True)
-    except Exception as error:  # a damaged or hostile file fails in torch's reader in many ways
-        raise UsageError(f'{path}: not weights of ParseNet ({str(error).splitlines()[0]})') from error
-    return network.eval().to(device)
+    return load_into(network, path).eval().to(device)
 
 
 def _face_box(points: np.ndarray, size: int) -> tuple[float, float, float, float]:

@@ -14,10 +14,9 @@ import numpy as np
 
 from mmrbgan_arch.support.errors import UsageError
 from mmrbgan_data.alignment import alignment_matrix, resize_matrix, warp
-from mmrbgan_data.detection import Detector
+from mmrbgan_data.detection import Detector, make_detector
 
 from .default_weights import choose_weights
-from .detectors import make_detector
 from .face_choice import FaceFile, choose_faces
 from .face_network import FaceNetwork, pick_device
 from .files.inputs import Photo, as_picture

@@ -38,8 +38,8 @@ def remove_partial_files(folder: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-def checksum(path: Path) -> str:
-    """Return the SHA-256 of a file."""
+def sha256_of(path: str | os.PathLike[str]) -> str:
+    """Return the SHA-256 of a file in hex digits (``hashlib.file_digest`` comes with Python 3.11 only)."""
     digest = hashlib.sha256()
     with open(path, 'rb') as file:
         while block := file.read(1 << 20):

@@ -4,7 +4,6 @@ The SHA-256 seen first lies beside the file, in the form ``sha256sum -c`` reads;
 """
 
 import contextlib
-import hashlib
 import os
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
@@ -13,6 +12,7 @@ from urllib.request import Request, urlopen
 
 from tqdm import tqdm
 
+from .atomic_files import sha256_of
 from .errors import UsageError
 
 CHUNK = 1 << 20
@@ -47,7 +47,7 @@ def check_pinned(path: Path) -> str:
         UsageError: it differs.
     """
     note = _note_of(path)
-    digest = _sha256(path)
+    digest = sha256_of(path)
     first = note.read_text(encoding='utf-8').split()[:1] if note.exists() else [digest]
     if first != [digest]:
         raise UsageError(
@@ -72,14 +72,6 @@ def pin(path: Path) -> str:
 
 def _note_of(path: Path) -> Path:
     return _beside(path, '.sha256')
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open('rb') as file:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _open(url: str, part: Path) -> HTTPResponse:

@@ -9,9 +9,6 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-NO_REFERENCE = frozenset(('calculate_niqe', 'calculate_niqe_fast', 'calculate_ifqa'))
-"""Per-image metrics that look at the restored face alone."""
-
 
 class SetMetric(Protocol):
     """A metric over a set of faces, fed batch by batch, on one rank or several."""

@@ -13,11 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mmrbgan_arch.support.atomic_files import sha256_of
 from mmrbgan_arch.support.errors import UsageError
 
 from .frechet import Gaussian, frechet_distance, read_statistics
 from .inception import FEATURES, load_inception, weights_path
-from .tensors import file_hash, pick_device
+from .tensors import pick_device
 
 GROUPS = 20
 NORMAL_95 = 1.96
@@ -111,7 +112,7 @@ class FID:
         self.device = pick_device(self.options.device)
         if network is None:
             path = weights_path(self.options.weights)
-            self.network, self.network_hash = load_inception(str(path), self.device), file_hash(path)
+            self.network, self.network_hash = load_inception(str(path), self.device), sha256_of(path)[:16]
         else:
             self.network, self.network_hash = network.to(self.device), 'given'
         size = FEATURES if network is None else self._width()

@@ -14,21 +14,15 @@ import torch
 from mmrbgan_arch import MMRBGANArcFace, MMRBGANMobileFaceNet
 from mmrbgan_arch.basicsr_bridge import register_metric
 from mmrbgan_arch.support.errors import UsageError
-from mmrbgan_arch.support.weights_cache import find_weights
-from mmrbgan_data.detection import models_folder
+from mmrbgan_arch.support.public_weights import FILES, find_weights
+from mmrbgan_arch.weights_io import load_into
 
 from .landmark_distance import face_box
-from .tensors import fill, from_bgr, load_state, local_weights, pick_device, same_shape, to_unit
+from .tensors import from_bgr, pick_device, same_shape, to_unit
 
 Recogniser = Literal['dlib', 'arcface', 'mobilefacenet']
 Quantity = Literal['angle', 'cosine', 'distance']
 NETWORKS = {'arcface': MMRBGANArcFace, 'mobilefacenet': MMRBGANMobileFaceNet}
-FILES = {
-    'dlib': 'dlib_face_recognition_resnet_model_v1.dat',
-    'arcface': 'arcface_resnet18.pth',
-    'mobilefacenet': 'mobilefacenet_arcface.pt',
-}
-ARCFACE_ADDRESS = 'https://github.com/TencentARC/GFPGAN/releases/download/v0.1.0/'
 
 
 @register_metric
@@ -85,22 +79,15 @@ def weights_path(recogniser: Recogniser, weights: str | Path | None = None) -> P
     Raises:
         UsageError: an unknown recogniser, or its file is nowhere.
     """
-    if recogniser not in FILES:
-        raise UsageError(f'recogniser: {recogniser!r} is unknown; use {", ".join(FILES)}')
-    if recogniser == 'dlib':
-        return Path(weights) if weights else models_folder() / FILES['dlib']
-    found = local_weights(FILES[recogniser], weights)
-    if found is None and recogniser == 'mobilefacenet':
-        raise UsageError(f'identity: name the file of MobileFaceNet ({FILES[recogniser]}) in `weights`')
-    return found or find_weights(None, FILES[recogniser], ARCFACE_ADDRESS, 'weights', 'use recogniser: dlib')
+    if recogniser not in ('dlib', *NETWORKS):
+        raise UsageError(f'recogniser: {recogniser!r} is unknown; use dlib, {", ".join(NETWORKS)}')
+    return find_weights(FILES[recogniser], weights, 'weights', 'use another recogniser')
 
 
 @functools.cache
 def load_recogniser(recogniser: Recogniser, path: str, device: torch.device) -> Any:
     """Return ArcFace or MobileFaceNet filled from ``path``."""
-    state = load_state(Path(path))
-    state = {key.removeprefix('module.'): value for key, value in state.items()}
-    return fill(NETWORKS[recogniser](), state, Path(path)).to(device)
+    return load_into(NETWORKS[recogniser](), path).requires_grad_(False).eval().to(device)
 
 
 def _dlib_features(restored: np.ndarray, gt: np.ndarray, path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -124,7 +111,7 @@ def _chip(face: np.ndarray, box: np.ndarray) -> np.ndarray:
 def _shape_predictor() -> Any:
     import dlib
 
-    return dlib.shape_predictor(str(models_folder() / 'shape_predictor_5_face_landmarks.dat'))
+    return dlib.shape_predictor(str(find_weights(FILES['dlib_5_points'], None, 'identity', 'use another recogniser')))
 
 
 @functools.cache

@@ -15,13 +15,11 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from mmrbgan_arch.basicsr_bridge import register_metric
-from mmrbgan_arch.support.errors import UsageError
-from mmrbgan_arch.support.user_cache import cache_folder
+from mmrbgan_arch.support.public_weights import FILES, find_weights
+from mmrbgan_arch.weights_io import load_into
 
-from .tensors import fill, from_bgr, load_state, local_weights, pick_device, to_unit
+from .tensors import from_bgr, pick_device, to_unit
 
-FILE = 'IFQA_Metric.pth'
-ADDRESS = 'the link "IFQA pre-trained model" at https://github.com/AIM-SKKU/IFQA'
 SIZE = 256
 WIDTHS = (3, 64, 128, 256, 512, 1024)
 SIDES = (128, 64, 32, 16, 8)
@@ -109,15 +107,10 @@ def weights_path(weights: str | Path | None = None) -> Path:
     Raises:
         UsageError: it is neither given nor in the cache; it cannot be fetched by a program.
     """
-    found = local_weights(FILE, weights)
-    if found is None:
-        place = cache_folder('weights') / FILE
-        raise UsageError(f'IFQA needs {FILE}: get it from {ADDRESS} and put it at {place}, or name it in `weights`')
-    return found
+    return find_weights(FILES['ifqa'], weights, 'weights', 'leave IFQA out')
 
 
 @functools.cache
 def load_ifqa(path: str, device: torch.device) -> nn.Module:
     """Return the network filled from the authors' file (a dict with key ``D``)."""
-    state = load_state(Path(path))
-    return fill(IFQANet(), state.get('D', state), Path(path)).to(device)
+    return load_into(IFQANet(), path, 'D').requires_grad_(False).eval().to(device)

@@ -12,12 +12,9 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 from torchvision.models.inception import Inception3, InceptionE
 
-from mmrbgan_arch.support.weights_cache import find_weights
+from mmrbgan_arch.support.public_weights import FILES, find_weights
+from mmrbgan_arch.weights_io import load_into
 
-from .tensors import fill, load_state, local_weights
-
-FILE = 'pt_inception-2015-12-05-6726825d.pth'
-ADDRESS = 'https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/'
 SIDE, FEATURES, CLASSES = 299, 2048, 1008
 AVERAGING = ('Mixed_5b', 'Mixed_5c', 'Mixed_5d', 'Mixed_6b', 'Mixed_6c', 'Mixed_6d', 'Mixed_6e', 'Mixed_7b')
 
@@ -67,12 +64,10 @@ def average_without_padding(_: nn.Module, inputs: tuple[Tensor]) -> Tensor:
 
 def weights_path(weights: str | Path | None = None) -> Path:
     """Return the file of the network: the path given, one in a cache, else a download."""
-    found = local_weights(FILE, weights)
-    return found or find_weights(None, FILE, ADDRESS, 'fid_weights', 'leave FID out')
+    return find_weights(FILES['inception'], weights, 'fid_weights', 'leave FID out')
 
 
 @functools.cache
 def load_inception(path: str, device: torch.device) -> nn.Module:
     """Return the network filled from ``path``."""
-    net = fill(build(), load_state(Path(path)), Path(path))
-    return FIDInception(net).eval().to(device)
+    return FIDInception(load_into(build(), path).requires_grad_(False)).eval().to(device)

@@ -10,16 +10,16 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from mmrbgan_arch.basicsr_bridge import register_metric
 from mmrbgan_arch.support.errors import UsageError
-from mmrbgan_arch.support.weights_cache import find_weights
+from mmrbgan_arch.support.public_weights import FILES, find_weights
+from mmrbgan_arch.weights_io import fill, read_state
 
-from .tensors import fill, from_bgr, load_state, local_weights, pick_device, same_shape, to_unit
+from .tensors import from_bgr, pick_device, same_shape, to_unit
 
 Backbone = Literal['alex', 'vgg']
-FILES = {'alex': 'alexnet-owt-7be5be79.pth', 'vgg': 'vgg16-397923af.pth'}
-ADDRESS = 'https://download.pytorch.org/models/'
 
 
 @register_metric
@@ -59,10 +59,9 @@ def weights_path(net: Backbone, weights: str | Path | None = None) -> Path:
     Raises:
         UsageError: an unknown backbone, or no file and no network.
     """
-    if net not in FILES:
+    if f'lpips_{net}' not in FILES:
         raise UsageError(f'net: {net!r} is no backbone of LPIPS here; use alex or vgg')
-    found = local_weights(FILES[net], weights)
-    return found or find_weights(None, FILES[net], ADDRESS, 'weights (of calculate_lpips)', 'leave LPIPS out')
+    return find_weights(FILES[f'lpips_{net}'], weights, 'weights (of calculate_lpips)', 'leave LPIPS out')
 
 
 @functools.cache
@@ -73,11 +72,11 @@ def load_lpips(net: Backbone, path: str, device: torch.device) -> Any:
     except ImportError as error:
         raise UsageError('LPIPS needs the package lpips; `pip install lpips`') from error
     network = LPIPS(net=net, pnet_rand=True, verbose=False)
-    _fill_backbone(network.net, load_state(Path(path)), Path(path))
+    _fill_backbone(network.net, read_state(path), path)
     return network.requires_grad_(False).eval().to(device)
 
 
-def _fill_backbone(backbone: Any, state: dict[str, Any], path: Path) -> None:
+def _fill_backbone(backbone: Any, state: dict[str, Tensor], path: str) -> None:
     """Fill the package's slices, whose layers keep their numbers in torchvision's ``features``."""
     keys = {re.sub(r'slice\d+', 'features', key): key for key in backbone.state_dict()}
     fill(backbone, {keys[key]: value for key, value in state.items() if key in keys}, path)

@@ -5,6 +5,7 @@ import os
 import pickle
 import warnings
 
+import gpen_reference as gpen
 import pytest
 import torch
 from safetensors import safe_open
@@ -12,7 +13,7 @@ from safetensors import safe_open
 import mmrbgan_arch as arch
 from mmrbgan_arch.support.atomic_files import write_atomically
 from mmrbgan_arch.support.errors import UsageError
-from mmrbgan_arch.weights_io import read_state, write_weights
+from mmrbgan_arch.weights_io import load_into, read_state, write_weights
 
 SMALL = {'style_dim': 16, 'narrow': 1 / 64}
 NETWORKS = {
@@ -209,3 +210,30 @@ def test_safetensors_names_the_network_and_its_options(tmp_path, generator):
         metadata = file.metadata()
     assert metadata['network'] == 'MMRBGAN'
     assert arch.MMRBGAN(**json.loads(metadata['options'])).state_dict().keys() == generator.state_dict().keys()
+
+
+@pytest.mark.parametrize('content', [{0: torch.zeros(2)}, {'params': {1: torch.zeros(2)}}], ids=str)
+def test_keys_that_are_no_names_are_not_known(tmp_path, generator, content):
+    torch.save(content, tmp_path / 'net.pth')
+    with pytest.raises(UsageError, match=r'not weights of this MMRBGAN.*not known: [01]'):
+        load_into(generator, tmp_path / 'net.pth')
+
+
+def test_filling_a_network_from_a_gpen_file_sends_to_the_converter(tmp_path, generator):
+    torch.save(gpen.random_generator(), tmp_path / 'net.pth')
+    with pytest.raises(UsageError, match='mmrbgan convert gpen'):
+        load_into(generator, tmp_path / 'net.pth')
+
+
+def test_without_strict_what_fits_is_loaded(tmp_path, generator):
+    key = 'encoder.stem.conv.weight'
+    torch.save({key: torch.full_like(generator.state_dict()[key], 7), 'other': torch.zeros(1)}, tmp_path / 'net.pth')
+    assert load_into(generator, tmp_path / 'net.pth', strict=False).state_dict()[key].eq(7).all()
+    torch.save({'other': torch.zeros(1)}, tmp_path / 'net.pth')
+    with pytest.raises(UsageError, match='nothing in it fits'):
+        load_into(generator, tmp_path / 'net.pth', strict=False)
+
+
+def test_a_key_that_the_file_lacks_falls_back_to_what_it_holds(tmp_path, generator):
+    torch.save(generator.state_dict(), tmp_path / 'net.pth')
+    load_into(generator, tmp_path / 'net.pth', 'params')

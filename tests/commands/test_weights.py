@@ -14,7 +14,7 @@ from mmrbgan import cli
 from mmrbgan_arch import load_network, releases
 from mmrbgan_arch.support.errors import UsageError
 from mmrbgan_arch.support.fetch import FetchError, fetch, pin
-from mmrbgan_arch.support.weights_cache import find_weights
+from mmrbgan_arch.support.public_weights import PublicFile, find_weights
 
 FILES = ('GPEN-BFR-512.pth', 'GPEN-BFR-512-D.pth')
 
@@ -266,14 +266,14 @@ def test_weights_of_a_loss_or_metric_come_whole_and_pinned(server, home):
     server.files['vgg.pth'] = b'vgg' * 1000
     server.bytes_left = 1000
     with pytest.raises(UsageError, match=r'run it again to go on\); fetch it by hand and name it in loss.weights'):
-        find_weights(None, 'vgg.pth', server.url, 'loss.weights', 'switch it off')
+        find_weights(PublicFile('vgg.pth', server.url), None, 'loss.weights', 'switch it off')
     server.bytes_left = None
-    assert find_weights(None, 'vgg.pth', server.url, 'loss.weights', 'switch it off') == home / 'vgg.pth'
+    assert find_weights(PublicFile('vgg.pth', server.url), None, 'loss.weights', 'switch it off') == home / 'vgg.pth'
     assert (home / 'vgg.pth').read_bytes() == server.files['vgg.pth']
     assert (home / 'vgg.pth.sha256').is_file()
 
 
 def test_weights_that_cannot_be_had_name_the_ways_out(server, home):
     with pytest.raises(UsageError, match='switch it off'):
-        find_weights(None, 'vgg.pth', server.url, 'loss.weights', 'switch it off')
+        find_weights(PublicFile('vgg.pth', server.url), None, 'loss.weights', 'switch it off')
     assert not (home / 'vgg.pth').exists()

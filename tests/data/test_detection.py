@@ -12,6 +12,7 @@ import torch
 
 from mmrbgan.restoring.demo import photographs
 from mmrbgan_arch.support.errors import UsageError
+from mmrbgan_arch.support.public_weights import FILES, find_weights, local_file
 from mmrbgan_data.alignment import five_points
 from mmrbgan_data.degradation import DegradationOptions, degrade, draw_degradation
 from mmrbgan_data.detection import (
@@ -19,8 +20,7 @@ from mmrbgan_data.detection import (
     DlibDetector,
     RetinaFaceDetector,
     _distinct,
-    find_retinaface,
-    models_folder,
+    make_detector,
 )
 from mmrbgan_data.drawn.faces import ASTRONAUT_LANDMARKS
 from mmrbgan_data.images import read_image
@@ -96,7 +96,7 @@ def test_one_face_found_twice_is_one_and_the_largest_comes_first():
 def test_missing_model_package_is_one_line(monkeypatch):
     monkeypatch.setattr('importlib.util.find_spec', lambda name: None)
     with pytest.raises(UsageError, match='pip install face_recognition_models'):
-        models_folder()
+        find_weights(FILES['dlib_68_points'], None, '--detector dlib', 'name another')
 
 
 def test_importing_detection_imports_no_detector():
@@ -106,13 +106,13 @@ def test_importing_detection_imports_no_detector():
 
 
 def test_models_are_found_without_importing_their_package():
-    assert (models_folder() / 'shape_predictor_68_face_landmarks.dat').is_file()
+    assert local_file(FILES['dlib_68_points'])
     assert 'face_recognition_models' not in sys.modules
 
 
 def test_wrong_weights_are_one_line(tmp_path):
     torch.save({'a': torch.zeros(1)}, tmp_path / 'other.pth')
-    with pytest.raises(UsageError, match='^[^\n]*not weights of RetinaFace'):
+    with pytest.raises(UsageError, match='^[^\n]*not weights of this RetinaFace'):
         RetinaFaceDetector(weights=tmp_path / 'other.pth')
 
 
@@ -121,12 +121,17 @@ def test_unknown_network_is_refused():
         RetinaFaceDetector('mobile')
 
 
+def test_unknown_detector_is_refused_and_nothing_is_fetched():
+    with pytest.raises(UsageError, match='--detector foo: known are auto, dlib, retinaface, retinaface-resnet50'):
+        make_detector('foo')
+
+
 def test_cache_is_where_the_environment_says(monkeypatch, tmp_path):
     monkeypatch.setenv('MMRBGAN_HOME', str(tmp_path))
-    assert find_retinaface() is None
+    assert local_file(FILES['retinaface_mobile0.25']) is None
     (tmp_path / 'weights').mkdir()
     (tmp_path / 'weights' / 'detection_mobilenet0.25_Final.pth').touch()
-    assert find_retinaface() == tmp_path / 'weights' / 'detection_mobilenet0.25_Final.pth'
+    assert local_file(FILES['retinaface_mobile0.25']) == tmp_path / 'weights' / 'detection_mobilenet0.25_Final.pth'
 
 
 @needs_shared

@@ -1,5 +1,6 @@
 """`mmrbgan evaluate`: pairing, exclusions, one clear error each, poses, records; tiny pictures, cheap metrics."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch
 from mmrbgan import cli
 from mmrbgan.evaluation import scoring
 from mmrbgan.evaluation.face_set import EvaluationSet
+from mmrbgan.evaluation.metric_table import METRICS
 from mmrbgan.evaluation.poses import pose_masks
 from mmrbgan.evaluation.record import read_record, summarise
 from mmrbgan_arch.support.errors import UsageError
@@ -96,7 +98,14 @@ def test_statistics_of_another_network_are_an_error(folders, capsys):
     (folders / 'inception.pth').write_bytes(b'no weights')
     arguments = ('--ffhq', 'ffhq.npz', '--weights', 'fid=inception.pth')
     assert evaluate('out', '--gt', 'gt', *CHEAP, *arguments) == 2
-    assert 'inception.pth: not a file of weights' in capsys.readouterr().err
+    assert 'inception.pth: damaged' in capsys.readouterr().err
+
+
+def test_a_metric_that_fills_other_columns_than_its_row_says_is_an_error(folders, monkeypatch):
+    row = dataclasses.replace(METRICS['psnr'], build=lambda file, device: lambda a, b: {'psnr_y': np.zeros(len(a))})
+    monkeypatch.setitem(METRICS, 'psnr', row)
+    with pytest.raises(AssertionError, match='psnr fills psnr_y'):
+        evaluate('out', '--gt', 'gt', '--metrics', 'psnr')
 
 
 def test_an_unknown_metric_names_the_nearest(folders, capsys):

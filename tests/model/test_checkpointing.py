@@ -139,7 +139,7 @@ def test_the_latest_weights_are_a_copy(folder):
 def test_a_file_with_code_in_it_is_refused(tmp_path):
     path = tmp_path / '3.state'
     torch.save({'epoch': 0, 'iter': 3, 'optimizers': functools.partial(print, 1), 'schedulers': []}, path)
-    with pytest.raises(UsageError, match='cannot be read as a training state'):
+    with pytest.raises(UsageError, match='refused, since it holds more than tensors'):
         load_state(path)
 
 

@@ -7,6 +7,7 @@ import torch
 
 from mmrbgan_arch import basicsr_bridge
 from mmrbgan_arch.support.errors import UsageError
+from mmrbgan_arch.support.public_weights import FILES, local_file
 from mmrbgan_model.metrics import ifqa as ifqa_module
 from mmrbgan_model.metrics import lpips_distance
 from mmrbgan_model.metrics import niqe as niqe_module
@@ -101,8 +102,8 @@ def backbones(tmp_path, monkeypatch):
         for kind in ('weight', 'bias')
     }
     vgg = {f'features.{key}': value for key, value in make_layers(cfgs['D']).state_dict().items()}
-    torch.save(alex, tmp_path / 'checkpoints' / lpips_distance.FILES['alex'])
-    torch.save(vgg, tmp_path / 'checkpoints' / lpips_distance.FILES['vgg'])
+    torch.save(alex, tmp_path / 'checkpoints' / FILES['lpips_alex'].name)
+    torch.save(vgg, tmp_path / 'checkpoints' / FILES['lpips_vgg'].name)
     return tmp_path / 'checkpoints'
 
 
@@ -111,7 +112,7 @@ def test_lpips_is_the_packages(face, blurred, backbones, net):
     face, blurred = face[::2, ::2].copy(), blurred[::2, ::2].copy()
     package = pytest.importorskip('lpips')
     reference = package.LPIPS(net=net, pnet_rand=True, verbose=False)
-    state = torch.load(backbones / lpips_distance.FILES[net], weights_only=True)
+    state = torch.load(backbones / FILES[f'lpips_{net}'].name, weights_only=True)
     layers = {name: part for name, part in reference.net.named_modules() if isinstance(part, torch.nn.Conv2d)}
     for name, layer in layers.items():
         number = name.split('.')[-1]
@@ -125,7 +126,7 @@ def test_lpips_is_the_packages(face, blurred, backbones, net):
 
 def test_lpips_with_another_networks_file_is_one_clear_error(face, backbones):
     with pytest.raises(UsageError, match='not weights of'):
-        lpips_distance.lpips(face[None], face[None], 'vgg', weights=backbones / lpips_distance.FILES['alex'])
+        lpips_distance.lpips(face[None], face[None], 'vgg', weights=backbones / FILES['lpips_alex'].name)
 
 
 def test_ifqa_is_the_written_out_forward_pass(face, tmp_path):
@@ -188,10 +189,9 @@ def test_ifqa_without_its_file_says_where_to_get_it(face, tmp_path, monkeypatch)
 
 def test_identity_is_dlibs_own_distance(face, blurred):
     dlib = pytest.importorskip('dlib')
-    from mmrbgan_data.detection import models_folder
 
-    predict = dlib.shape_predictor(str(models_folder() / 'shape_predictor_5_face_landmarks.dat'))
-    recognise = dlib.face_recognition_model_v1(str(models_folder() / 'dlib_face_recognition_resnet_model_v1.dat'))
+    predict = dlib.shape_predictor(str(local_file(FILES['dlib_5_points'])))
+    recognise = dlib.face_recognition_model_v1(str(local_file(FILES['dlib'])))
     box = dlib.get_frontal_face_detector()(face, 0)[0]
     a, b = (recognise.compute_face_descriptor(one, predict(one, box)) for one in (blurred, face))
     wanted = float(np.linalg.norm(np.array(a) - np.array(b)))

@@ -186,7 +186,7 @@ def test_parsenet_file_of_the_published_layout_loads(tmp_path):
 
 def test_other_weights_are_refused_as_parsenet(tmp_path):
     torch.save({'weight': torch.zeros(1)}, tmp_path / 'other.pth')
-    with pytest.raises(UsageError, match='not weights of ParseNet'):
+    with pytest.raises(UsageError, match='not weights of this ParseNet'):
         load_parsenet(tmp_path / 'other.pth')
 
 

@@ -1,0 +1,111 @@
+"""Public weights by name: one table of files and addresses, and where they lie on this machine.
+
+A file is at the path the user names, else in our cache folder or torch's, else it is fetched from its authors' address.
+"""
+
+import importlib.util
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import UsageError
+from .fetch import FetchError, fetch, pin
+from .user_cache import cache_folder
+
+_LOGGER = logging.getLogger(__name__)
+_TORCHVISION = 'https://download.pytorch.org/models/'
+_DLIB = '`pip install face_recognition_models`', 'face_recognition_models'
+_FACEXLIB = 'https://github.com/xinntao/facexlib/releases/download/'
+
+
+@dataclass(frozen=True)
+class PublicFile:
+    """A file of weights that its authors publish."""
+
+    name: str
+    address: str
+    """Folder that holds it, ending in '/'; words for a person where no program can fetch it."""
+
+    package: str | None = None
+    """Python package that brings it, in its folder ``models``."""
+
+    @property
+    def url(self) -> str | None:
+        """The address of the file itself, None where a person has to fetch it."""
+        return self.address + self.name if self.address.startswith('http') else None
+
+
+FILES = {
+    'vgg19': PublicFile('vgg19-dcbb9e9d.pth', _TORCHVISION),
+    'lpips_alex': PublicFile('alexnet-owt-7be5be79.pth', _TORCHVISION),
+    'lpips_vgg': PublicFile('vgg16-397923af.pth', _TORCHVISION),
+    'inception': PublicFile(
+        'pt_inception-2015-12-05-6726825d.pth', 'https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/'
+    ),
+    'ifqa': PublicFile('IFQA_Metric.pth', '"IFQA pre-trained model" at https://github.com/AIM-SKKU/IFQA'),
+    'dlib_68_points': PublicFile('shape_predictor_68_face_landmarks.dat', *_DLIB),
+    'dlib_5_points': PublicFile('shape_predictor_5_face_landmarks.dat', *_DLIB),
+    'dlib': PublicFile('dlib_face_recognition_resnet_model_v1.dat', *_DLIB),
+    'arcface': PublicFile('arcface_resnet18.pth', 'https://github.com/TencentARC/GFPGAN/releases/download/v0.1.0/'),
+    'mobilefacenet': PublicFile('mobilefacenet_arcface.pt', 'its authors'),
+    'parsenet': PublicFile('parsing_parsenet.pth', f'{_FACEXLIB}v0.2.2/'),
+    'retinaface_mobile0.25': PublicFile('detection_mobilenet0.25_Final.pth', f'{_FACEXLIB}v0.1.0/'),
+    'retinaface_resnet50': PublicFile('detection_Resnet50_Final.pth', f'{_FACEXLIB}v0.1.0/'),
+}
+
+
+def local_file(file: PublicFile, path: str | os.PathLike[str] | None = None) -> Path | None:
+    """Return where the weights lie on this machine (the user's path, our cache, torch's), or None; no download."""
+    if path is not None:
+        return Path(path)
+    return next((place for place in _places(file) if place.is_file()), None)
+
+
+def _places(file: PublicFile) -> Iterator[Path]:
+    yield cache_folder('weights') / file.name
+    if file.package is None:
+        import torch
+
+        yield Path(torch.hub.get_dir()) / 'checkpoints' / file.name
+        return
+    spec = importlib.util.find_spec(file.package)  # located, not imported: this one needs pkg_resources
+    if spec is not None and spec.origin is not None:
+        yield Path(spec.origin).parent / 'models' / file.name
+
+
+def find_weights(file: PublicFile, path: str | os.PathLike[str] | None, option: str, way_out: str) -> Path:
+    """Return a local path of public weights, downloading them into the cache folder if need be.
+
+    Args:
+        file: a row of ``FILES``.
+        path: the user's own path; nothing else is tried when it is given.
+        option: the key or flag that names a path, for the error line.
+        way_out: how to do without, for the error line.
+
+    Raises:
+        UsageError: no such file, or it cannot be downloaded.
+    """
+    found = local_file(file, path)
+    if found is None:
+        return _download(file, option, way_out)
+    if not found.is_file():
+        raise UsageError(f'{option}: no such file: {path}; it should be {file.name} from {file.url or file.address}')
+    return found
+
+
+def _download(file: PublicFile, option: str, way_out: str) -> Path:
+    target = cache_folder('weights') / file.name
+    by_hand = f'name it in {option} (or put it at {target}), or {way_out}'
+    if file.url is None:
+        raise UsageError(f'{option}: {file.name} is not here; get it by hand ({file.address}) and {by_hand}')
+    _LOGGER.info('downloading %s to %s', file.url, target)
+    try:
+        fetch(file.url, target)
+    except FetchError as error:
+        raise UsageError(
+            f'{file.name} could not be downloaded from {file.url} ({error}); fetch it by hand and {by_hand}'
+        ) from error
+    pin(target)
+    return target
