@@ -9,6 +9,7 @@ pixel ``i`` covers ``[i, i + 1)``, so that scaling is a product and the flip is 
 
 import csv
 import dataclasses
+import io
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
+from mmrbgan_arch.support.atomic_files import write_text
 from mmrbgan_arch.support.errors import UsageError
+from mmrbgan_arch.support.json_text import parse_json
 
 COMPONENTS_FILE, LANDMARKS_FILE = 'components.json', 'landmarks.csv'
 REFERENCE_SIZE = 512
@@ -222,12 +225,13 @@ def read_yaws(path: Path) -> dict[str, float]:
 
 def write_landmarks(path: Path, landmarks: Mapping[str, np.ndarray]) -> None:
     """Write name -> (68, 2) landmarks in the form that ``read_landmarks`` reads."""
-    with path.open('w', newline='', encoding='utf-8') as file:
-        writer = csv.writer(file)
-        writer.writerow(['file', 'num_points', 'yaw', 'x0', 'y0', '...'])
-        for name, points in landmarks.items():
-            values = [f'{value:.2f}' for value in points.reshape(-1)]
-            writer.writerow([name, len(points), f'{yaw_of(points):.3f}', *values])
+    table = io.StringIO(newline='')
+    writer = csv.writer(table)
+    writer.writerow(['file', 'num_points', 'yaw', 'x0', 'y0', '...'])
+    for name, points in landmarks.items():
+        values = [f'{value:.2f}' for value in points.reshape(-1)]
+        writer.writerow([name, len(points), f'{yaw_of(points):.3f}', *values])
+    write_text(path, table.getvalue())
 
 
 def write_components(path: Path, circles: Mapping[str, np.ndarray], image_size: int) -> None:
@@ -236,7 +240,7 @@ def write_components(path: Path, circles: Mapping[str, np.ndarray], image_size: 
         name: {part: _row_to_json(row) for part, row in zip(NAMES, rows, strict=True)} for name, rows in circles.items()
     }
     text = ',\n'.join(f'{json.dumps(name, ensure_ascii=False)}: {json.dumps(entry)}' for name, entry in files.items())
-    path.write_text(f'{{"size": {image_size}, "files": {{\n{text}\n}}}}\n', encoding='utf-8')
+    write_text(path, f'{{"size": {image_size}, "files": {{\n{text}\n}}}}\n')
 
 
 def yaw_of(points: np.ndarray) -> float:
@@ -256,8 +260,7 @@ def _row_to_json(row: np.ndarray) -> list[float] | None:
 
 def _read_json(path: Path) -> ComponentTable:
     nothing = np.full(3, np.nan, np.float32)
-    with path.open(encoding='utf-8') as file:
-        content = json.load(file)
+    content = parse_json(path.read_bytes())
     size, files = content.get('size'), content['files']
     is_number = isinstance(size, int | float) and not isinstance(size, bool)
     if size is not None and not (is_number and 0 < size < math.inf):

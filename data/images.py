@@ -5,7 +5,6 @@ first checked for their end.
 """
 
 import io
-import json
 import os
 import re
 import stat
@@ -21,7 +20,9 @@ import lmdb
 import numpy as np
 from PIL import Image, ImageOps
 
+from mmrbgan_arch.support.atomic_files import write_bytes
 from mmrbgan_arch.support.errors import UsageError
+from mmrbgan_arch.support.json_text import parse_json
 
 SUFFIXES = frozenset(
     ('.png', '.jpg', '.jpeg', '.jfif', '.webp', '.bmp', '.tif', '.tiff', '.ppm', '.gif', '.avif', '.heic', '.heif')
@@ -111,7 +112,7 @@ def write_image(path: str | Path, image: np.ndarray, quality: int = 95) -> None:
     path = Path(path)
     options = {'.png': [cv2.IMWRITE_PNG_COMPRESSION, 3]}.get(path.suffix.lower(), [cv2.IMWRITE_JPEG_QUALITY, quality])
     _, content = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
-    path.write_bytes(content.tobytes())
+    write_bytes(path, content.tobytes())
 
 
 def encode_png(image: np.ndarray) -> bytes:
@@ -188,7 +189,7 @@ class ImageSource:
         meta, basicsr_meta = self.root / META_FILE, self.root / BASICSR_META_FILE
         try:
             if meta.is_file():
-                names = json.loads(meta.read_text(encoding='utf-8'))['files']
+                names = parse_json(meta.read_bytes())['files']
                 self._lmdb_keys = LmdbKeys(len(names))
                 return names
             if basicsr_meta.is_file():

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from .hyperparameters import KINDS, find_kind
-from .support.atomic_files import write_atomically
+from .support.atomic_files import write_atomically, write_bytes
 from .support.errors import UsageError, nearest_key
 
 Network = TypeVar('Network', bound=nn.Module)
@@ -189,13 +189,17 @@ def write_weights(path: str | os.PathLike[str], state: Mapping[str, Tensor]) -> 
     A .safetensors file of a network of ours names it and its options in its metadata.
     """
     if Path(path).suffix == '.safetensors':
-        from safetensors.torch import save
-
-        content = save({name: value.contiguous() for name, value in state.items()}, _metadata(state))
-        write_atomically(path, lambda file: file.write(content))
+        write_bytes(path, encode_safetensors(state))
     else:
         both = {'params': dict(state), 'params_ema': dict(state)}  # one copy on disk: they share storage
         write_atomically(path, lambda file: torch.save(both, file))
+
+
+def encode_safetensors(state: Mapping[str, Tensor]) -> bytes:
+    """Return ``state`` as a .safetensors file."""
+    from safetensors.torch import save
+
+    return save({name: value.contiguous() for name, value in state.items()}, _metadata(state))
 
 
 def write_networks(networks: dict[str, nn.Module], folder: Path) -> None:

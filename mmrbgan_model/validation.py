@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
 from mmrbgan_arch import basicsr_bridge
+from mmrbgan_arch.support.atomic_files import write_bytes, writing
 from mmrbgan_arch.support.errors import UsageError, nearest_key
 from mmrbgan_data.contact_sheet import contact_sheet
 from mmrbgan_data.datasets.dataset_options import resolve_root
@@ -286,7 +287,11 @@ def picture_name(path: str, section: Mapping[str, Any]) -> str:
 
 
 def write_picture(path: Path, picture: np.ndarray) -> None:
-    """Write RGB uint8 as PNG, making folders, for any Unicode name."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write RGB uint8 as PNG, making folders, for any Unicode name.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
     encoded = cv2.imencode('.png', picture[..., ::-1])[1]
-    path.write_bytes(encoded.tobytes())
+    with writing(path, 'make room on the disk, then run it again'):
+        write_bytes(path, encoded.tobytes())

@@ -18,14 +18,15 @@ from typing import Any
 
 import numpy as np
 
+from mmrbgan_arch.support.atomic_files import write_bytes
+
 from ..components import COMPONENTS_FILE, LANDMARKS_FILE, write_components, write_landmarks
 from ..images import META_FILE, ImageSource
 from .cropping import Crop, CropSettings, Skip, circles_of, crop_photograph
-from .journal import Entry, Journal, KeptFace
+from .journal import SPLITS, Entry, Journal, KeptFace
 from .lmdb_writer import restore_lmdb, write_lmdb
 from .photographs import Photograph, number_of
 
-SPLITS = ('train', 'val')
 # Of 256. JPEG of quality 50 at 300 px changed at most 9 in 95 of 100 faces; of 600 faces, one in a hundred was nearer
 # than 42 to any of 3,811 others, and none nearer than 13.
 DUPLICATE_BITS = 10
@@ -161,8 +162,7 @@ class DatasetBuilder:
                 skipped.append(('duplicate', f'of {twin}'))
             else:
                 path = self.folder(photograph.split) / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(result.content)
+                write_bytes(path, result.content)
                 landmarks = np.round(result.landmarks, 2).astype(np.float32)  # as the journal will have them
                 face = KeptFace(name, landmarks, result.source_side, result.sharpness, result.fingerprint)
                 duplicates.add(face)
@@ -172,8 +172,10 @@ class DatasetBuilder:
     def _forget(self, entry: Entry, journal: Journal) -> None:
         """Remove the crops of a photograph that is gone or has changed."""
         journal.void(entry)  # first: a stopped run must not leave it done without its crops
+        folder = self.folder(entry.split)
         for face in entry.kept:
-            (self.folder(entry.split) / face.file).unlink(missing_ok=True)
+            if (folder / face.file).parent.resolve().is_relative_to(folder.resolve()):  # and no link leads out of it
+                (folder / face.file).unlink(missing_ok=True)
 
     def _write_split(self, split: str, faces: list[KeptFace]) -> None:
         """Write the annotations of ``split`` and, if asked for, its LMDB."""

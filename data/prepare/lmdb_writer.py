@@ -4,14 +4,18 @@ Keys are numbers and the names stand in meta.json, so that dots, spaces and any 
 the total and grows when that was not enough; everything is built in a temporary folder that is renamed at the end.
 """
 
+import errno
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import lmdb
+
+from mmrbgan_arch.support.atomic_files import write_bytes, write_text
 
 from ..images import META_FILE, LmdbKeys, close_lmdb
 
@@ -20,7 +24,7 @@ BATCH = 64 * 2**20  # bytes per transaction: memory stays small however large th
 
 
 def write_lmdb(target: Path, images: Iterable[tuple[str, bytes]], total_bytes: int, extra: Iterable[Path] = ()) -> None:
-    """Write ``images`` to the folder ``target`` (``*.lmdb``), replacing one that is there.
+    """Write ``images`` to the folder ``target`` (``*.lmdb``), replacing one that is there; OSError if that fails.
 
     Args:
         target: the folder.
@@ -28,15 +32,27 @@ def write_lmdb(target: Path, images: Iterable[tuple[str, bytes]], total_bytes: i
         total_bytes: about the sum of their sizes.
         extra: files to copy beside the images (component boxes, landmarks).
     """
-    building = target.with_name(f'.{target.name}.building')
-    shutil.rmtree(building, ignore_errors=True)
-    building.mkdir(parents=True)
-    names = _write_images(building, images, total_bytes)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for left in target.parent.glob(f'.{target.name}.building*'):  # by a killed run
+        shutil.rmtree(left, ignore_errors=True)
+    building = Path(tempfile.mkdtemp(prefix=f'.{target.name}.building', dir=target.parent))
+    building.chmod(0o777 & ~_umask())
+    try:
+        names = _write_images(building, images, total_bytes)
+    except lmdb.Error as error:  # how LMDB tells of a full disk
+        shutil.rmtree(building, ignore_errors=True)
+        raise OSError(errno.EIO, str(error), str(target)) from error
     meta = json.dumps({'files': names}, ensure_ascii=False)
-    (building / META_FILE).write_text(meta, encoding='utf-8')
+    write_text(building / META_FILE, meta)
     for path in extra:
-        shutil.copy2(path, building / path.name)
+        write_bytes(building / path.name, path.read_bytes())
     _replace(building, target)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def _write_images(folder: Path, images: Iterable[tuple[str, bytes]], total_bytes: int) -> list[str]:

@@ -118,7 +118,7 @@ def _read_landmarks(path: Path) -> tuple[dict[str, list[np.ndarray]], dict[str, 
         else:
             for name, points in read_landmark_rows(path):
                 known.setdefault(name, []).append(points)
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         raise UsageError(
             f'{path}: neither landmarks.csv nor ffhq-dataset-v2.json ({error}); see docs/data.md'
         ) from error

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mmrbgan_arch.support.atomic_files import write_bytes, write_text
 from mmrbgan_arch.support.errors import UsageError
 
 from ..alignment import TEMPLATE_512
@@ -99,7 +100,7 @@ def make_test_set(name: str, root: Path, output: Path, settings: CropSettings) -
                 )
                 continue
             path = folder / f'{candidate.name}.png'
-            path.write_bytes(face.content)
+            write_bytes(path, face.content)
             if len(face.landmarks) > 5:
                 landmarks[path.name] = face.landmarks
             files.append(_record(candidate, face, root))
@@ -170,7 +171,7 @@ def _finish(
         'files': files,
         'skipped': skipped,
     }
-    (output / 'selection.json').write_text(json.dumps(selection, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
+    write_text(output / 'selection.json', json.dumps(selection, indent=1, ensure_ascii=False) + '\n')
     return (
         f'{output}: {len(files)} images (the paper: {test_set.count}), {len(skipped)} skipped, '
         f'sha256 {digest[:16]}; the list is in {output / "selection.json"}'

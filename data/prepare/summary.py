@@ -9,13 +9,15 @@ from typing import Any
 import cv2
 import numpy as np
 
+from mmrbgan_arch.support.atomic_files import write_text
+
 from ..components import COMPONENTS_FILE, read_components, yaw_of
 from ..contact_sheet import contact_sheet
 from ..datasets.samples import read_square
 from ..degradation import DegradationOptions, degrade, draw_degradation
 from ..images import UnreadableImageError, write_image
-from .builder import SPLITS, DatasetBuilder
-from .journal import Entry, KeptFace
+from .builder import DatasetBuilder
+from .journal import SPLITS, Entry, KeptFace
 
 COLUMNS, MAX_FACES, THUMBNAIL = 8, 64, 192
 COLOURS = ((255, 60, 60), (60, 220, 60), (70, 130, 255))  # one per component
@@ -41,8 +43,7 @@ def write_report(builder: DatasetBuilder, entries: Sequence[Entry], settings: Ma
         'sharpness': _quantiles([face.sharpness for face in faces]),
         'skipped_files': skipped,
     }
-    text = json.dumps(report, indent=1, ensure_ascii=False)
-    (builder.output / 'report.json').write_text(text + '\n', encoding='utf-8', errors='backslashreplace')
+    write_text(builder.output / 'report.json', json.dumps(report, indent=1, ensure_ascii=False) + '\n')
     return report
 
 
@@ -59,7 +60,10 @@ def write_contact_sheets(builder: DatasetBuilder, entries: Sequence[Entry]) -> l
         tiles = []
         for index in chosen.tolist():
             name = source.names[index]
-            image = source.read(index)
+            try:
+                image = source.read(index)
+            except UnreadableImageError:  # somebody put it there
+                continue
             tiles.append(draw_face_marks(image, *table.boxes(name, *image.shape[1::-1]), landmarks.get(name)))
         paths.append(builder.output / f'contact_sheet_{split}.jpg')
         write_image(paths[-1], contact_sheet([tiles[i : i + COLUMNS] for i in range(0, len(tiles), COLUMNS)]))

@@ -5,8 +5,8 @@ no noise, so there is nothing to fix.
 """
 
 import argparse
-import contextlib
 import functools
+import io
 import os
 import sys
 import warnings
@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmrbgan_arch.support.atomic_files import write_bytes, writing
 from mmrbgan_arch.support.errors import UsageError
 
 if TYPE_CHECKING:
@@ -91,27 +92,20 @@ def export(network: 'nn.Module', size: int, path: Path, file_format: str, half: 
         UsageError: a package is missing, the file cannot be written, or the difference is above ``TOLERANCE``
             (``TOLERANCE_HALF`` with ``half``, which stores float16); what was at ``path`` is untouched then.
     """
-    part = path.with_name(f'.{path.stem}-{os.getpid()}{path.suffix}')  # exporters and loaders go by the suffix
-    try:
-        difference = _export_and_compare(network.eval(), size, part, file_format, half)
-        tolerance = TOLERANCE_HALF if half else TOLERANCE
-        if not difference <= tolerance:
-            raise UsageError(f'{path}: differs from PyTorch by {difference:.1e}, more than {tolerance:g}; not written')
-        os.replace(part, path)
-    except (OSError, RuntimeError) as error:  # torch's writers turn the system's error into a RuntimeError
-        reason = getattr(error, 'strerror', None) or (str(error).splitlines() or [type(error).__name__])[0]
-        raise UsageError(f'-o {path}: cannot be written ({reason}); make room or name another file') from error
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
+    content, difference = _export_and_compare(network.eval(), size, file_format, half)
+    tolerance = TOLERANCE_HALF if half else TOLERANCE
+    if not difference <= tolerance:
+        raise UsageError(f'{path}: differs from PyTorch by {difference:.1e}, more than {tolerance:g}; not written')
+    with writing(path, 'make room or name another file with -o'):
+        write_bytes(path, content)
     return difference
 
 
-def _export_and_compare(network: 'nn.Module', size: int, path: Path, file_format: str, half: bool) -> float:
-    """Write ``path`` and return the largest difference of what it computes."""
+def _export_and_compare(network: 'nn.Module', size: int, file_format: str, half: bool) -> tuple[bytes, float]:
+    """Return the file's content and the largest difference of what it computes."""
     import torch
 
-    exporters: dict[str, Callable[[nn.Module, Tensor, Path], Run]] = {
+    exporters: dict[str, Callable[[nn.Module, Tensor], tuple[bytes, Run]]] = {
         'onnx': export_onnx,
         'torchscript': export_torchscript,
         'safetensors': functools.partial(export_safetensors, half=half),
@@ -120,45 +114,49 @@ def _export_and_compare(network: 'nn.Module', size: int, path: Path, file_format
     example = torch.rand(2, 3, size, size, generator=generator) * 2 - 1
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter('ignore')  # the exporters' own deprecations, and that shapes become constants
-        exported = exporters[file_format](network, example, path)
-        return max(_difference(network, exported, size, batch, generator) for batch in BATCHES)
+        content, exported = exporters[file_format](network, example)
+        return content, max(_difference(network, exported, size, batch, generator) for batch in BATCHES)
 
 
-def export_onnx(network: 'nn.Module', example: 'Tensor', path: Path) -> 'Run':
-    """Write ONNX with a free batch; return a function that runs it with onnxruntime."""
+def export_onnx(network: 'nn.Module', example: 'Tensor') -> tuple[bytes, 'Run']:
+    """Return ONNX with a free batch, and a function that runs it with onnxruntime."""
     import torch
 
     runtime = _import('onnxruntime')
     _import('onnx')
+    stream = io.BytesIO()
     torch.onnx.export(
         network,
         (example,),
-        str(path),
+        stream,  # type: ignore[arg-type]  # the older exporter writes to streams, too
         input_names=['input'],
         output_names=['output'],
         dynamic_axes={'input': {0: 'batch'}, 'output': {0: 'batch'}},
         opset_version=OPSET,
         dynamo=False,  # the older exporter needs no further package and is many times faster
     )
-    session = runtime.InferenceSession(str(path), providers=['CPUExecutionProvider'])
-    return lambda batch: torch.from_numpy(session.run(None, {'input': batch.numpy()})[0])
+    session = runtime.InferenceSession(stream.getvalue(), providers=['CPUExecutionProvider'])
+    return stream.getvalue(), lambda batch: torch.from_numpy(session.run(None, {'input': batch.numpy()})[0])
 
 
-def export_torchscript(network: 'nn.Module', example: 'Tensor', path: Path) -> 'Run':
-    """Write a traced TorchScript module and return it, loaded again."""
+def export_torchscript(network: 'nn.Module', example: 'Tensor') -> tuple[bytes, 'Run']:
+    """Return a traced TorchScript module as a file, and the module loaded from it."""
     import torch
 
-    torch.jit.trace(network, example, check_trace=False).save(str(path))
-    return torch.jit.load(str(path))
+    stream = io.BytesIO()
+    torch.jit.save(torch.jit.trace(network, example, check_trace=False), stream)  # its own writer aborts on a full disk
+    return stream.getvalue(), torch.jit.load(io.BytesIO(stream.getvalue()))
 
 
-def export_safetensors(network: 'nn.Module', example: 'Tensor', path: Path, half: bool = False) -> 'Run':
-    """Write the weights, from which ``load_network`` rebuilds the network, and return it rebuilt."""
-    from mmrbgan_arch.weights_io import load_network, write_weights
+def export_safetensors(network: 'nn.Module', example: 'Tensor', half: bool = False) -> tuple[bytes, 'Run']:
+    """Return the weights as a file, and the network that is rebuilt from it."""
+    from safetensors.torch import load
+
+    from mmrbgan_arch.weights_io import encode_safetensors, network_of
 
     state = network.state_dict()
-    write_weights(path, {name: value.half() for name, value in state.items()} if half else state)
-    return load_network(path)
+    content = encode_safetensors({name: value.half() for name, value in state.items()} if half else state)
+    return content, network_of(load(content), type(network).__name__).eval()
 
 
 def _difference(network: 'nn.Module', exported: 'Run', size: int, batch: int, generator: 'torch.Generator') -> float:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from mmrbgan_arch.support.atomic_files import writing
 from mmrbgan_arch.support.errors import UsageError
 from mmrbgan_arch.support.option_reader import read_options
 
@@ -52,20 +53,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do what the arguments ask for."""
-    if args.set:
-        return _make_set(args)
-    if args.photos is None:
+    """Do what the arguments ask for.
+
+    Raises:
+        UsageError: what is asked for cannot be done, or the output cannot be written.
+    """
+    if not args.set and args.photos is None:
         raise UsageError('name a folder of PHOTOS, or --set with --root; see `mmrbgan prepare --help`')
-    return _preview(args) if args.preview else _build(args)
+    output = args.output or _default_output(args)
+    work = _make_set if args.set else _preview if args.preview else _build
+    with writing(output, 'make room or choose another -o, then run it again: it goes on where it stopped'):
+        return work(args, output)
 
 
-def _build(args: argparse.Namespace) -> int:
+def _default_output(args: argparse.Namespace) -> Path:
+    if args.set:
+        return Path('datasets') / 'test' / args.set
+    return Path('degradations.jpg') if args.preview else Path('datasets') / args.photos.resolve().name
+
+
+def _build(args: argparse.Namespace, output: Path) -> int:
     from mmrbgan_data.prepare.builder import DatasetBuilder
     from mmrbgan_data.prepare.photographs import find_photographs
     from mmrbgan_data.prepare.summary import write_contact_sheets, write_report
 
-    output = args.output or Path('datasets') / args.photos.resolve().name
     _refuse_inside(output, args.photos)
     photographs = find_photographs(args.photos, args.landmarks, args.val_share)
     photos = args.photos.resolve()
@@ -111,7 +122,7 @@ def _refuse_inside(output: Path, photos: Path) -> None:
         raise UsageError(f'-o {output}: lies inside {photos}, whose photographs it would join; choose a place outside')
 
 
-def _preview(args: argparse.Namespace) -> int:
+def _preview(args: argparse.Namespace, target: Path) -> int:
     from mmrbgan_data.degradation import DegradationOptions
     from mmrbgan_data.images import ImageSource, UnreadableImageError
     from mmrbgan_data.prepare.summary import write_preview
@@ -120,10 +131,8 @@ def _preview(args: argparse.Namespace) -> int:
     if args.opt:
         section = _degradation_section(args.opt)
     options = read_options(DegradationOptions, section, f'{args.opt}: degradation')
-    target = args.output or Path('degradations.jpg')
     if target.suffix.lower() not in ('.jpg', '.png'):
         raise UsageError(f'-o {target}: a preview is a picture; name a .jpg or .png')
-    target.parent.mkdir(parents=True, exist_ok=True)
     try:
         write_preview(ImageSource(args.photos, 'PHOTOS'), target, options, args.size)
     except UnreadableImageError as error:
@@ -143,13 +152,12 @@ def _degradation_section(path: Path) -> dict[str, Any]:
         raise UsageError(f'--opt {path}: no option file with a section `datasets` ({error})') from error
 
 
-def _make_set(args: argparse.Namespace) -> int:
+def _make_set(args: argparse.Namespace, output: Path) -> int:
     from mmrbgan_data.prepare.cropping import CropSettings
     from mmrbgan_data.prepare.public_test_sets import make_test_set
 
     if args.root is None:
         raise UsageError(f'--set {args.set} needs --root DIR, the folder of its unpacked download')
-    output = args.output or Path('datasets') / 'test' / args.set
     settings = CropSettings(args.size, detector=args.detector, detector_weights=args.detector_weights)
     _say(make_test_set(args.set, args.root, output, settings))
     return 0

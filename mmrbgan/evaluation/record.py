@@ -7,12 +7,13 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mmrbgan_arch.support.atomic_files import write_text, writing
 from mmrbgan_arch.support.errors import UsageError
 
 FORMAT = 'mmrbgan-evaluation-1'
@@ -142,15 +143,6 @@ def _set_of(path: Path) -> str | None:
     return None
 
 
-@contextlib.contextmanager
-def writing(path: Path, way_out: str) -> Iterator[None]:
-    """Turn the system's refusal to write ``path`` into a UsageError."""
-    try:
-        yield
-    except OSError as error:
-        raise UsageError(f'{path}: cannot be written ({error.strerror or error}); {way_out}') from error
-
-
 def write_record(path: Path, record: Record) -> None:
     """Write the record as JSON, making folders.
 
@@ -159,8 +151,7 @@ def write_record(path: Path, record: Record) -> None:
     """
     content = {'format': FORMAT, **dataclasses.asdict(record)}
     with writing(path, NAME_ANOTHER):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(_plain(content), indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
+        write_text(path, json.dumps(_plain(content), indent=1, ensure_ascii=False) + '\n')
 
 
 def read_record(path: Path) -> Record:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from mmrbgan_arch.support.atomic_files import sha256_of
+from mmrbgan_arch.support.atomic_files import sha256_of, writing
 from mmrbgan_arch.support.errors import UsageError
 from mmrbgan_model.metrics.fid import FID, FIDOptions, fid_of_features, jackknife_half_width
 from mmrbgan_model.metrics.frechet import write_statistics
@@ -31,7 +31,6 @@ from .record import (
     summarise,
     versions,
     write_record,
-    writing,
 )
 
 OUT_FOLDER = Path('evaluations')
@@ -184,7 +183,6 @@ def _save_statistics(path: Path, fid: FID) -> None:
     if fid.sums['restored'].count < 2:
         raise UsageError('--save-stats: statistics take two faces or more; only one could be read')
     with writing(path, NAME_ANOTHER_FOR_STATS):
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_statistics(path, fid.sums['restored'].gaussian(), fid.network_hash)
 
 

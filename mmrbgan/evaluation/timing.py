@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mmrbgan_arch import basicsr_bridge
+from mmrbgan_arch.support.atomic_files import write_text
 from mmrbgan_arch.support.errors import UsageError
 from mmrbgan_model.metrics.tensors import pick_device
 
@@ -66,9 +67,8 @@ def time_networks(files: list[str], device: str, precision: str, repeats: int) -
 
 def write_timings(path: Path, timings: list[Timing]) -> None:
     """Write the timings as JSON, making folders."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     content = {'format': FORMAT, 'timings': [dataclasses.asdict(one) for one in timings]}
-    path.write_text(json.dumps(content, indent=1) + '\n', encoding='utf-8')
+    write_text(path, json.dumps(content, indent=1) + '\n')
 
 
 def read_timings(path: Path) -> list[Timing]:

@@ -6,9 +6,10 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+from mmrbgan_arch.support.atomic_files import write_text, writing
 from mmrbgan_arch.support.errors import UsageError
 
-from ..evaluation.record import FORMAT, Record, read_record, writing
+from ..evaluation.record import FORMAT, Record, read_record
 from ..evaluation.timing import FORMAT as TIMING_FORMAT
 from ..evaluation.timing import Timing, read_timings
 from .content import build_tables
@@ -103,4 +104,4 @@ def _write(folder: Path, title: str, tables: list[Table], sheets: list[Sheet], p
     }
     for name, text in forms.items():
         with writing(folder / name, NAME_ANOTHER):
-            (folder / name).write_text(text, encoding='utf-8')
+            write_text(folder / name, text)

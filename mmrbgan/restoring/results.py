@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from mmrbgan_arch.support.atomic_files import write_bytes
 from mmrbgan_arch.support.errors import UsageError
 
 from .files.photo_file import KNOWN_SUFFIXES, Picture, encode_picture, output_format, to_8_bits
@@ -106,7 +107,7 @@ class RestoredPhoto:
         suffix = Path(path).suffix.lower() or '.png'
         if suffix not in KNOWN_SUFFIXES:
             raise UsageError(f'{path}: cannot write {suffix}; known are {", ".join(sorted(KNOWN_SUFFIXES))}')
-        Path(path).write_bytes(encode_picture(self.picture, output_format(self.picture, suffix.lstrip('.'))))
+        write_bytes(path, encode_picture(self.picture, output_format(self.picture, suffix.lstrip('.'))))
 
     def to_json(self) -> dict[str, Any]:
         """Return plain numbers and text."""

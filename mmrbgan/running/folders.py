@@ -2,7 +2,6 @@
 
 import logging
 import os
-import shutil
 import sys
 import time
 from collections.abc import Mapping
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from mmrbgan_arch.support.atomic_files import write_text, writing
 
 _LOGGER = logging.getLogger(__name__)
 _MADE = ('models', 'training_states', 'visualization', 'log')
@@ -26,10 +27,11 @@ def run_paths(root: Path, name: str, is_train: bool) -> dict[str, str]:
 
 
 def make_folders(paths: Mapping[str, Any]) -> None:
-    """Make the run's folders where they are missing."""
+    """Make the run's folders where they are missing; UsageError where the disk is full or not writable."""
     for key in _MADE:
         if key in paths:
-            os.makedirs(paths[key], exist_ok=True)
+            with writing(paths[key], 'make room on the disk, or start from another folder'):
+                os.makedirs(paths[key], exist_ok=True)
 
 
 def set_aside(folder: str | Path) -> None:
@@ -48,11 +50,11 @@ def write_options(file: str, folder: str, options: Mapping[str, Any], versions: 
     """Keep the option file as it was given, under BasicSR's header, and beside it what it was resolved to."""
     target = Path(folder) / Path(file).name
     header = f'# GENERATE TIME: {time.asctime()}\n# CMD:\n# {" ".join(sys.argv)}\n\n'
-    if target.resolve() != Path(file).resolve():
-        shutil.copyfile(file, target)
-        target.write_text(header + target.read_text(encoding='utf-8'), encoding='utf-8')
     resolved = yaml.safe_dump({'versions': dict(versions), **_plain(options)}, sort_keys=False, allow_unicode=True)
-    (Path(folder) / 'resolved_options.yml').write_text(resolved, encoding='utf-8')
+    with writing(folder, 'make room on the disk, or start from another folder'):
+        if target.resolve() != Path(file).resolve():
+            write_text(target, header + Path(file).read_text(encoding='utf-8'))
+        write_text(Path(folder) / 'resolved_options.yml', resolved)
 
 
 def _plain(value: Any) -> Any:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from scipy import linalg
 
+from mmrbgan_arch.support.atomic_files import write_atomically
 from mmrbgan_arch.support.errors import UsageError
 
 
@@ -105,8 +106,9 @@ def read_statistics(path: str | Path, network: str | None = None, size: int = 20
 def write_statistics(path: str | Path, gaussian: Gaussian, network: str) -> None:
     """Write a ``.npz`` that pytorch-fid reads too, with the count and the network's hash beside."""
     covariance = gaussian.factor.T @ gaussian.factor if gaussian.covariance is None else gaussian.covariance
-    with open(path, 'wb') as file:
-        np.savez(file, mu=gaussian.mean, sigma=covariance, count=np.array(gaussian.count), network=np.array(network))
+    content = {'mu': gaussian.mean, 'sigma': covariance, 'count': gaussian.count, 'network': network}
+    arrays = {name: np.asarray(value) for name, value in content.items()}
+    write_atomically(path, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
 
 
 def _read_entries(path: Path) -> dict[str, np.ndarray]:

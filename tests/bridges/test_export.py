@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from full_disk import full_disk
 from PIL import Image
 
 from mmrbgan import cli
@@ -94,9 +95,8 @@ def test_half_takes_half_the_room_and_restores_alike(network, weights, tmp_path,
 
 
 def test_export_that_differs_leaves_what_was_there(network, tmp_path, monkeypatch):
-    def wrong(network, example, path):
-        path.touch()
-        return lambda batch: network(batch) + 0.01
+    def wrong(network, example):
+        return b'exported', lambda batch: network(batch) + 0.01
 
     monkeypatch.setattr(export, 'export_torchscript', wrong)
     (tmp_path / 'net.pt').write_bytes(b'earlier')
@@ -113,20 +113,19 @@ def test_the_weights_are_never_overwritten(weights, tmp_path, capsys):
     assert weights.read_bytes() == before
 
 
-def test_a_writer_that_fails_is_one_line_and_leaves_what_was_there(weights, tmp_path, monkeypatch, capsys):
-    def full(network, example, path):
-        path.write_bytes(b'half')
-        raise RuntimeError('PytorchStreamWriter failed writing file\nmore lines')
-
-    monkeypatch.setattr(export, 'export_torchscript', full)
-    (tmp_path / 'net.pt').write_bytes(b'earlier')
-    assert run_export(weights, tmp_path / 'net.pt', 'torchscript') == 2
+@pytest.mark.parametrize('file_format', ['onnx', 'torchscript', 'safetensors'])
+def test_a_full_disk_is_one_line_and_leaves_what_was_there(weights, tmp_path, capsys, file_format):
+    if file_format == 'onnx':
+        pytest.importorskip('onnx')
+        pytest.importorskip('onnxruntime')
+    path = tmp_path / f'net{export.SUFFIXES[file_format]}'
+    path.write_bytes(b'earlier')
+    with full_disk():
+        assert run_export(weights, path, file_format) == 2
     line = capsys.readouterr().err
-    assert (
-        line.startswith(f'error: -o {tmp_path / "net.pt"}: cannot be written (PytorchStream') and line.count('\n') == 1
-    )
-    assert sorted(path.name for path in tmp_path.iterdir()) == ['net.pt', 'tiny.safetensors']
-    assert (tmp_path / 'net.pt').read_bytes() == b'earlier'
+    assert line.startswith(f'error: {path}: cannot be written (File too large); make room') and line.count('\n') == 1
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted([path.name, 'tiny.safetensors'])
+    assert path.read_bytes() == b'earlier'
 
 
 def test_a_suffix_of_another_format_is_refused(weights, tmp_path, capsys):

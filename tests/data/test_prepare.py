@@ -9,6 +9,7 @@ from unittest.mock import Mock
 import cv2
 import numpy as np
 import pytest
+from full_disk import full_disk
 
 from mmrbgan.cli import main
 from mmrbgan_arch.support.errors import UsageError
@@ -135,6 +136,58 @@ def test_second_run_has_nothing_to_do(photos, monkeypatch):
     monkeypatch.setattr(builder, 'crop_photograph', None)
     prepare(photos, '--lmdb')
     assert (out / 'train.lmdb' / 'data.mdb').stat().st_mtime_ns == before
+
+
+DAMAGE = {
+    'leaves the folder': ('"a_0.png"', '"../../victim.png"'),
+    'an absolute name': ('"a_0.png"', '"{tmp}/victim.png"'),
+    'another split': ('"split": "train"', '"split": "../.."'),
+    'no landmarks': ('"landmarks": [[', '"landmarks": [['.replace('[[', '[["x", 1], [')),
+    'a list': ('{"photo"', '[{"photo"'),
+    'too deep': ('{"photo": "a.png"', '{"photo": ' + '[' * 100_000),
+    'cut in the middle': ('"fingerprint": ', ''),
+}
+
+
+@pytest.mark.parametrize('kind', DAMAGE)
+def test_damaged_progress_is_one_line_and_deletes_nothing(photos, kind, capsys):
+    out = prepare(photos)
+    victim = photos.parent / 'victim.png'
+    victim.write_bytes(b'mine')
+    journal, (old, new) = out / 'progress.jsonl', DAMAGE[kind]
+    text = journal.read_text()
+    if kind == 'another split':
+        text = text.replace('"file": "a_0.png"', '"file": "victim.png"')
+    assert old in text
+    journal.write_text(text.replace(old, new.replace('{tmp}', str(photos.parent))))
+    (photos / 'a.png').unlink()  # so that its crops are to go
+    capsys.readouterr()
+    prepare(photos, status=2)
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert f'{journal}: line ' in error and 'is damaged' in error
+    assert victim.read_bytes() == b'mine'
+
+
+def test_no_link_inside_leads_the_removal_out(photos, tmp_path):
+    out = prepare(photos)
+    (tmp_path / 'elsewhere').mkdir()
+    (tmp_path / 'elsewhere' / 'd_0.png').write_bytes(b'mine')
+    split = 'train' if (out / 'train' / 'sub').is_dir() else 'val'
+    shutil.rmtree(out / split / 'sub')
+    (out / split / 'sub').symlink_to(tmp_path / 'elsewhere')
+    (photos / 'sub' / 'd.png').unlink()
+    prepare(photos)
+    assert (tmp_path / 'elsewhere' / 'd_0.png').read_bytes() == b'mine'
+
+
+@pytest.mark.parametrize('more', [(), ('--lmdb',)])
+def test_full_disk_is_one_line_and_the_next_run_goes_on(photos, more, capsys):
+    with full_disk(40_000):
+        out = prepare(photos, *more, status=2)
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith(f'error: {out}') and 'cannot be written' in error and 'goes on where it stopped' in error
+    assert not list(out.rglob('.mmrbgan*'))
+    prepare(photos, *more)
 
 
 def test_new_and_vanished_photographs_join_and_leave(photos, drawn):

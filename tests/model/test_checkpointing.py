@@ -98,7 +98,7 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path):
 
 
 def test_leavings_of_killed_processes_are_swept(folder):
-    part = folder.models / f'.net_g_20.pth{MARK}123'
+    part = folder.models / f'.mmrbgan{MARK}123'
     part.write_bytes(b'half')
     folder.newest()
     assert not part.exists()

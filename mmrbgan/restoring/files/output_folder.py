@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
-from mmrbgan_arch.support.atomic_files import write_atomically
+from mmrbgan_arch.support.atomic_files import write_bytes
 from mmrbgan_arch.support.errors import UsageError
 from mmrbgan_data.images import SUFFIXES
 
@@ -39,7 +39,7 @@ class OutputFolder:
             UsageError: as ``check`` does.
         """
         self.check(path)
-        write_atomically(path, lambda file: file.write(content))
+        write_bytes(path, content)
 
     def check(self, path: Path) -> None:
         """Refuse what must not be written.
