@@ -1,5 +1,6 @@
 """The generator's loss as a list of small terms, and the discriminators' losses (paper 3.3, Eq. 11-16)."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -100,15 +101,24 @@ def shrink(images: Tensor, size: int) -> Tensor:
 
 
 def perceptual_loss(features: nn.Module) -> Callable[[Step], Tensor]:
-    """Eq. 14, second half: mean squared distance of VGG features, summed over the layers."""
+    """Eq. 14, second half: the norms of the features' differences, summed over the layers; the norm is not squared.
+
+    A layer counts as the root of its mean square, so that neither its size nor its width weighs.
+    """
 
     def compute(step: Step) -> Tensor:
         with torch.no_grad():
             wanted = features(step.gt)
         pairs = zip(features(step.output), wanted, strict=True)
-        return sum((F.mse_loss(have, want) for have, want in pairs), start=step.gt.new_zeros(()))
+        return sum((root_mean_square(have - want) for have, want in pairs), start=step.gt.new_zeros(()))
 
     return compute
+
+
+def root_mean_square(x: Tensor) -> Tensor:
+    """Mean over b of the root of the mean square of (b, ...); its gradient at zero is zero."""
+    x = x.flatten(1).to(torch.promote_types(x.dtype, torch.float32))
+    return torch.linalg.vector_norm(x, dim=1).mean() / math.sqrt(x.shape[1])
 
 
 def identity_loss(recogniser: nn.Module) -> Callable[[Step], Tensor]:

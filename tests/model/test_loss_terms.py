@@ -58,17 +58,31 @@ def test_pyramid_loss_is_zero_at_the_shrunk_truth():
     assert loss_terms.pyramid_loss(step).item() == pytest.approx(0, abs=1e-6)
 
 
-def test_perceptual_loss_sums_mean_squares_over_layers():
+def test_perceptual_loss_sums_roots_of_mean_squares_over_layers():
     def features(x):
         return [x, 2 * x]
 
     loss = loss_terms.perceptual_loss(features)(make_step(output=0.5, gt=0.25))
-    assert loss.item() == pytest.approx(0.25**2 + 0.5**2)
+    assert loss.item() == pytest.approx(0.25 + 0.5)
 
 
 def test_perceptual_loss_is_zero_at_the_truth():
     loss = loss_terms.perceptual_loss(lambda x: [x, x * x])(make_step(output=0.3, gt=0.3))
     assert loss.item() == 0
+
+
+def test_perceptual_loss_takes_the_norm_of_each_face():
+    """A mean over faces of roots, not a root of the mean: 0.25 and 0.75 off give 0.5."""
+    step = make_step(output=0.0, gt=0.25)
+    step.gt[1] = 0.75
+    loss = loss_terms.perceptual_loss(lambda x: [x])(step)
+    assert loss.item() == pytest.approx(0.5)
+
+
+def test_perceptual_loss_has_a_finite_gradient_at_the_truth():
+    step = make_step(output=0.3, gt=0.3)
+    loss_terms.perceptual_loss(lambda x: [x, x * x])(step).backward()
+    assert torch.equal(step.output.grad, torch.zeros_like(step.output))
 
 
 def test_identity_loss_is_the_mean_absolute_difference_of_features():
