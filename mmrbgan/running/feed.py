@@ -57,6 +57,10 @@ class BatchFeed:
             self._taken += 1
         return batch
 
+    def end(self) -> None:
+        """Let the iteration that was finished last be the run's last."""
+        self._total = self.iteration
+
     def close(self) -> None:
         """End the workers, which listen to no signal: a process would wait for them at its end."""
         end_workers = getattr(self._source, '_shutdown_workers', None)

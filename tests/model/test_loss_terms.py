@@ -11,6 +11,7 @@ from mmrbgan_data.components import COMPONENTS
 from mmrbgan_model import loss_terms
 from mmrbgan_model.loss_terms import GeneratorTerm, Step
 from mmrbgan_model.options import Term
+from mmrbgan_model.random_views import random_views
 
 SIZE = 64
 
@@ -92,6 +93,26 @@ def test_identity_loss_is_the_mean_absolute_difference_of_features():
 
 def test_identity_loss_is_zero_at_the_truth():
     assert loss_terms.identity_loss(lambda x: x.flatten(1))(make_step(output=0.3, gt=0.3)).item() == 0
+
+
+def test_augmented_identity_loss_changes_both_faces_alike():
+    torch.manual_seed(0)
+    seen = []
+    loss = loss_terms.identity_loss(lambda x: seen.append(x) or x.flatten(1), augment=True)(
+        make_step(output=0.3, gt=0.3)
+    )
+    assert loss.item() == 0 and torch.equal(seen[0], seen[1].detach())
+    assert (seen[0] - 0.3).abs().mean() > 0.01
+
+
+def test_random_views_differ_from_face_to_face_and_pass_gradients():
+    torch.manual_seed(0)
+    faces = torch.rand(1, 3, SIZE, SIZE).expand(4, -1, -1, -1).clone().requires_grad_()
+    one, other = random_views(faces, faces.detach())
+    assert torch.equal(one.detach(), other)
+    assert all((one[0] - one[i]).abs().mean() > 0.01 for i in range(1, 4))
+    one.sum().backward()
+    assert all(gradient.abs().sum() > 0 for gradient in faces.grad)
 
 
 def test_adversarial_loss_is_softplus_of_the_negated_logit():
