@@ -1,7 +1,5 @@
 """What a whole training step costs: seconds, GFLOP/s, peak memory, share of the machine's matrix-product peak.
 
-Operations are counted as the formulas have them; with Winograd's convolutions fewer are done, as the second count says.
-
 Every loss of the paper's run is on (VGG-19 and ArcFace with random weights: the arithmetic is the same); the mean is
 over 16 iterations' worth, one of which has the R1 penalty. Each line is a process of its own.
 
@@ -10,7 +8,6 @@ over 16 iterations' worth, one of which has the R1 penalty. Each line is a proce
 """
 
 import argparse
-import dataclasses
 import json
 import os
 import resource
@@ -26,7 +23,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     'plain': {},
     'without FreezeD': {'freeze_layers': 0},
     'channels_last': {'channels_last': True},
-    'winograd': {'winograd': True, 'channels_last': True, 'fused_adam': True},
+    'fused_adam': {'channels_last': True, 'fused_adam': True},
     'checkpointing': {'grad_checkpointing': True},
     'bf16': {'amp': 'bf16', 'channels_last': True},
     'bf16 checkpointing': {'amp': 'bf16', 'channels_last': True, 'grad_checkpointing': True},
@@ -42,10 +39,7 @@ def main() -> None:
         print(json.dumps(measure(args.sizes[0], args.one, args)))
         return
     print(f'batch {args.batch}, narrow {args.narrow}')
-    print(
-        f'{"size":>5} {"variant":20} {"s/iteration":>11} {"GFLOP":>8} {"done":>8} {"GFLOP/s":>9} {"of peak":>8} '
-        f'{"memory":>9}'
-    )
+    print(f'{"size":>5} {"variant":20} {"s/iteration":>11} {"GFLOP":>8} {"GFLOP/s":>9} {"of peak":>8} {"memory":>9}')
     lines = [in_a_process(size, name, args) for size in args.sizes for name in args.variants]
     print(json.dumps(lines))
 
@@ -72,7 +66,7 @@ def in_a_process(size: int, name: str, args: argparse.Namespace) -> dict[str, An
         return {'size': size, 'variant': name, 'failed': done.returncode}
     line = json.loads(done.stdout.splitlines()[-1])
     print(
-        f'{size:5} {name:20} {line["seconds"]:11.3f} {line["gflop"]:8.0f} {line["gflop_done"]:8.0f} '
+        f'{size:5} {name:20} {line["seconds"]:11.3f} {line["gflop"]:8.0f} '
         f'{line["gflop_per_s"]:9.0f} '
         f'{line["share"]:8.0%} {line["memory_gb"]:6.1f} GB',
         flush=True,
@@ -88,13 +82,10 @@ def measure(size: int, name: str, args: argparse.Namespace) -> dict[str, Any]:
     model = build(size, name, args)
     data = batch(size, args.batch)
     plain, penalised = (lambda: step(model, data, 1), lambda: step(model, data, R1_EVERY))
-    done = [count(run) for run in (plain, penalised)]  # warms up, too
-    settings, model.settings = model.settings, dataclasses.replace(model.settings, winograd=False)
-    flop = [count(run) for run in (plain, penalised)] if settings.winograd else done
-    model.settings = settings
+    flop = [count(run) for run in (plain, penalised)]  # warms up, too
     seconds = [timed(run, args.repeat) for run in (plain, penalised)]
     memory = torch.cuda.max_memory_allocated() if device.type == 'cuda' else peak_rss()
-    mean_flop, mean_done, mean_seconds = (((R1_EVERY - 1) * a + b) / R1_EVERY for a, b in (flop, done, seconds))
+    mean_flop, mean_seconds = (((R1_EVERY - 1) * a + b) / R1_EVERY for a, b in (flop, seconds))
     rate = mean_flop / mean_seconds
     peak = matrix_product_rate(device, torch.bfloat16 if 'bf16' in name else torch.float32)
     return {
@@ -106,7 +97,6 @@ def measure(size: int, name: str, args: argparse.Namespace) -> dict[str, Any]:
         'seconds_without_r1': seconds[0],
         'seconds_with_r1': seconds[1],
         'gflop': mean_flop / 1e9,
-        'gflop_done': mean_done / 1e9,
         'gflop_per_s': rate / 1e9,
         'peak_gflop_per_s': peak / 1e9,
         'share': rate / peak,

@@ -246,7 +246,7 @@ class MMRBGANModel(BaseModel):
         log: dict[str, Tensor] = {}
         self._drop_gradients()
         for part in speed.parts(self._batch(), self.settings.accumulate):
-            with speed.autocast(self.settings.amp, self.device), speed.convolutions(self.settings.winograd):
+            with speed.autocast(self.settings.amp, self.device):
                 step = self._forward(self.clock.place, part)
                 self._generator_backward(step, log)
                 self._discriminator_backward(step, log)

@@ -153,8 +153,6 @@ class TrainOptions:
     """Compile the networks with torch.compile: minutes at the start, a faster step."""
     fused_adam: bool = False
     """One kernel per optimizer step."""
-    winograd: bool = False
-    """Wide 3x3 and 5x5 convolutions by Winograd's algorithm on a CPU in float32; nothing elsewhere."""
     keep_checkpoints: int = 3
     """So many checkpoints stay beside the best one; 0 keeps all."""
     check_ranks_every: int = 0
@@ -168,8 +166,6 @@ class TrainOptions:
             raise ValueError(f'time_limit must be above 0 minutes; found {self.time_limit}')
         if self.accumulate < 1 or self.keep_checkpoints < 0 or self.check_ranks_every < 0:
             raise ValueError('accumulate must be at least 1, keep_checkpoints and check_ranks_every at least 0')
-        if self.winograd and (self.amp or self.compile):
-            raise ValueError('winograd computes in float32 and is not compiled; remove it, or amp and compile')
         terms: tuple[Any, ...] = (
             self.pixel_opt,
             self.pyramid_opt,

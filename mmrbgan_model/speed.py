@@ -1,11 +1,11 @@
-"""What a step may cost: reduced precision, recomputed activations, batches in parts, Winograd.
+"""What a step may cost: reduced precision, recomputed activations, batches in parts.
 
 Each changes the result by no more than its kind of rounding; none changes a state dict.
 """
 
 import functools
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -18,8 +18,6 @@ from mmrbgan_arch.mmrb_arch import MMRB
 from mmrbgan_arch.stylegan2_arch import StyleBlock, ToRGB
 from mmrbgan_arch.support.errors import UsageError
 
-from .winograd_training import WinogradConvolutions
-
 _TYPES = {'bf16': torch.bfloat16, 'fp16': torch.float16}
 _RECOMPUTED = (ResidualBlock, MMRB, StyleBlock, ToRGB, UpConvLayer, ConvLayer)
 
@@ -27,11 +25,6 @@ _RECOMPUTED = (ResidualBlock, MMRB, StyleBlock, ToRGB, UpConvLayer, ConvLayer)
 def autocast(amp: str | None, device: torch.device) -> AbstractContextManager[Any]:
     """Return the context in which networks and losses compute: ``bf16``, ``fp16`` or None for float32."""
     return torch.autocast(device.type, dtype=_TYPES.get(amp or '', torch.bfloat16), enabled=amp is not None)
-
-
-def convolutions(winograd: bool) -> AbstractContextManager[Any]:
-    """Return the context in which convolutions are computed, directly or, where they gain by it, by Winograd's way."""
-    return WinogradConvolutions() if winograd else nullcontext()
 
 
 def grad_scaler(amp: str | None, device: torch.device) -> torch.amp.GradScaler:
