@@ -243,6 +243,7 @@ class MMRBGANModel(BaseModel):
     def optimize_parameters(self, current_iter: int) -> None:
         """One iteration (counted from 1): every gradient, one check of them all, then every step."""
         self.iteration = current_iter
+        self.clock.advance(current_iter)
         log: dict[str, Tensor] = {}
         self._drop_gradients()
         for part in speed.parts(self._batch(), self.settings.accumulate):
