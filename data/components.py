@@ -36,18 +36,25 @@ class Component:
         landmarks: its points among the 68 of iBUG.
         crop_size_at_512: side in pixels of the square the discriminator sees when the image is 512 px.
         enlarge: factor on the box around the points.
+        five_points: where only eye centres, nose tip and mouth corners are known, those whose mean is its centre; none:
+            the component is absent on such faces.
+        five_half: its half-width then, at least, in parts of ``face_scale``.
+        colour: of its box in contact sheets, RGB.
     """
 
     name: str
     landmarks: slice
     crop_size_at_512: int
     enlarge: float
+    five_points: tuple[int, ...] = ()
+    five_half: float = 0.2
+    colour: tuple[int, int, int] = (255, 220, 60)
 
 
 COMPONENTS = (
-    Component('left_eye', slice(36, 42), 80, 1.4),
-    Component('right_eye', slice(42, 48), 80, 1.4),
-    Component('mouth', slice(48, 68), 120, 1.0),
+    Component('left_eye', slice(36, 42), 80, 1.4, (0,), 0.2, (255, 60, 60)),
+    Component('right_eye', slice(42, 48), 80, 1.4, (1,), 0.2, (60, 220, 60)),
+    Component('mouth', slice(48, 68), 120, 1.0, (3, 4), 0.3, (70, 130, 255)),
 )
 NAMES = tuple(component.name for component in COMPONENTS)
 # Row i of a mirrored image is row MIRROR[i] of the original: left and right trade places.
@@ -78,7 +85,9 @@ def to_68(points: np.ndarray) -> np.ndarray:
 
 
 def circles_from_landmarks(points: np.ndarray, image_size: float) -> np.ndarray:
-    """Return each component's centre and half-width (k, 3) in pixels, as edges, from (68 or 49, 2) landmarks."""
+    """Return each component's centre and half-width (k, 3) in pixels, as edges, from (68, 49 or 5, 2) landmarks."""
+    if len(points) == 5:
+        return np.array([_circle_from_five(component, points) for component in COMPONENTS], np.float32)
     points = to_68(points)
     circles = np.empty((len(COMPONENTS), 3), np.float32)
     for row, component in zip(circles, COMPONENTS, strict=True):
@@ -86,6 +95,22 @@ def circles_from_landmarks(points: np.ndarray, image_size: float) -> np.ndarray:
         row[:2] = (low + high) / 2 + 0.5
         row[2] = max((high - low).max() / 2, MIN_HALF_WIDTH * image_size)
     return circles
+
+
+def face_scale(five: np.ndarray) -> float:
+    """Return the eyes' distance as if seen from the front: a turned face keeps its height."""
+    upright = np.linalg.norm(five[:2].mean(0) - five[3:].mean(0))
+    return float(max(np.linalg.norm(five[1] - five[0]), upright))
+
+
+def _circle_from_five(component: Component, five: np.ndarray) -> tuple[float, float, float]:
+    """Centre and half-width, NaN where five points do not tell."""
+    if not component.five_points:
+        return math.nan, math.nan, math.nan
+    own = five[list(component.five_points)]
+    x, y = own.mean(0) + 0.5
+    extent = float(np.linalg.norm(own[-1] - own[0]))
+    return float(x), float(y), max(extent / 2, component.five_half * face_scale(five))
 
 
 def boxes_from_circles(circles: np.ndarray, width: float, height: float) -> tuple[np.ndarray, np.ndarray]:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from ..alignment import alignment_matrix, apply, five_points, invert, resize_matrix, scale_of, warp
-from ..components import COMPONENTS, circles_from_landmarks
+from ..components import circles_from_landmarks
 from ..detection import Detector, DlibDetector, make_detector
 from ..images import UnreadableImageError, encode_png, read_image
 
@@ -119,11 +119,8 @@ def crop_face(photograph: np.ndarray, landmarks: np.ndarray, settings: CropSetti
 
 
 def circles_of(landmarks: np.ndarray, size: int) -> np.ndarray:
-    """Return components (k, 3) of an aligned face; those whose centre left the crop are NaN.
-
-    Five points tell where eyes and mouth are; their extent is then taken from the mouth corners and the eyes' distance.
-    """
-    circles = _circles_from_five(landmarks) if len(landmarks) == 5 else circles_from_landmarks(landmarks, size)
+    """Return components (k, 3) of an aligned face; those whose centre left the crop are NaN."""
+    circles = circles_from_landmarks(landmarks, size)
     outside = np.any((circles[:, :2] < 0) | (circles[:, :2] > size), axis=1)
     return np.where(np.expand_dims(outside, 1), np.float32(np.nan), circles)
 
@@ -195,17 +192,3 @@ def load_detector(name: str, weights: str | None) -> Detector:
         UsageError: its weights or its package are missing.
     """
     return make_detector(name, weights)
-
-
-def _circles_from_five(five: np.ndarray) -> np.ndarray:
-    eyes, mouth = np.linalg.norm(five[1] - five[0]), np.linalg.norm(five[4] - five[3])
-    upright = np.linalg.norm(five[:2].mean(0) - five[3:].mean(0))  # the eyes' distance as if seen from the front
-    eye_half, mouth_half = 0.24 * max(eyes, upright) / 1.2, max(mouth / 2, 0.3 * upright)
-    rows = {
-        'left_eye': (*five[0], eye_half),
-        'right_eye': (*five[1], eye_half),
-        'mouth': (*five[3:].mean(0), mouth_half),
-    }
-    circles = np.array([rows[component.name] for component in COMPONENTS], np.float32)
-    circles[:, :2] += 0.5
-    return circles

@@ -11,7 +11,7 @@ import numpy as np
 
 from mmrbgan_arch.support.atomic_files import write_text
 
-from ..components import COMPONENTS_FILE, read_components, yaw_of
+from ..components import COMPONENTS, COMPONENTS_FILE, read_components, yaw_of
 from ..contact_sheet import contact_sheet
 from ..datasets.samples import read_square
 from ..degradation import DegradationOptions, degrade, draw_degradation
@@ -20,7 +20,6 @@ from .builder import DatasetBuilder
 from .journal import SPLITS, Entry, KeptFace
 
 COLUMNS, MAX_FACES, THUMBNAIL = 8, 64, 192
-COLOURS = ((255, 60, 60), (60, 220, 60), (70, 130, 255))  # one per component
 YAW_EDGES = (-0.25, -0.1, 0.1, 0.25)
 
 
@@ -79,9 +78,9 @@ def draw_face_marks(
     for point in () if landmarks is None else landmarks:
         x, y = np.round((point + 0.5) * scale).astype(int).tolist()
         cv2.circle(tile, (x, y), 1, (255, 255, 0), -1, cv2.LINE_AA)
-    for box, colour, present in zip(np.round(boxes * scale).astype(int).tolist(), COLOURS, mask, strict=True):
+    for box, component, present in zip(np.round(boxes * scale).astype(int).tolist(), COMPONENTS, mask, strict=True):
         if present:
-            cv2.rectangle(tile, box[:2], box[2:], colour, 1)
+            cv2.rectangle(tile, box[:2], box[2:], component.colour, 1)
     return tile
 
 

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from component_rows import boxes, named, rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,32 +18,31 @@ def points_68(seed=0):
 
 def random_boxes(seed):
     rng = np.random.default_rng(seed)
-    low = rng.integers(0, 100, (3, 2))
-    boxes = np.concatenate([low, low + rng.integers(1, 28, (3, 2))], 1).astype(np.float32)
-    mask = rng.random(3) < 0.7
+    low = rng.integers(0, 100, (len(c.NAMES), 2))
+    boxes = np.concatenate([low, low + rng.integers(1, 28, low.shape)], 1).astype(np.float32)
+    mask = rng.random(len(c.NAMES)) < 0.7
     return np.where(mask[:, None], boxes, np.float32(0)), mask
 
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(0, 10**6))
 def test_flip_is_an_involution(seed):
-    boxes, mask = random_boxes(seed)
-    again = c.flip_boxes(*c.flip_boxes(boxes, mask, 128), 128)
-    assert (again[0] == boxes).all() and (again[1] == mask).all()
+    before, mask = random_boxes(seed)
+    again = c.flip_boxes(*c.flip_boxes(before, mask, 128), 128)
+    assert (again[0] == before).all() and (again[1] == mask).all()
 
 
 def test_flip_mirrors_and_swaps_the_eyes():
-    boxes = np.array([[10, 20, 30, 40], [70, 20, 90, 40], [0, 0, 0, 0]], np.float32)
-    flipped, mask = c.flip_boxes(boxes, np.array([True, True, False]), 128)
-    assert flipped.tolist() == [[38, 20, 58, 40], [98, 20, 118, 40], [0, 0, 0, 0]]
-    assert mask.tolist() == [True, True, False]
+    flipped, mask = c.flip_boxes(*boxes(left_eye=[10, 20, 30, 40], right_eye=[70, 20, 90, 40]), 128)
+    wanted, present = boxes(left_eye=[38, 20, 58, 40], right_eye=[98, 20, 118, 40])
+    assert (flipped == wanted).all() and (mask == present).all()
 
 
 def test_flipped_box_frames_the_flipped_pixels():
     image = np.zeros((16, 16), np.uint8)
     image[2:5, 3:7] = 1
-    flipped, _ = c.flip_boxes(np.array([[3, 2, 7, 5]] * 3, np.float32), np.ones(3, bool), 16)
-    x1, y1, x2, y2 = flipped[2].astype(int)
+    flipped, _ = c.flip_boxes(*boxes(mouth=[3, 2, 7, 5]), 16)
+    x1, y1, x2, y2 = flipped[c.NAMES.index('mouth')].astype(int)
     assert image[:, ::-1][y1:y2, x1:x2].sum() == image.sum() == (x2 - x1) * (y2 - y1)
 
 
@@ -82,10 +82,9 @@ def test_49_points_give_the_boxes_of_68():
 
 
 def test_box_is_enlarged_and_moved_inside():
-    circles = np.array([[50, 50, 10], [5, 50, 10], [np.nan] * 3], np.float32)
-    boxes, mask = c.boxes_from_circles(circles, 100, 100)
-    assert boxes.tolist() == [[36, 36, 64, 64], [0, 36, 28, 64], [0, 0, 0, 0]]
-    assert mask.tolist() == [True, True, False]
+    found, mask = c.boxes_from_circles(rows(3, left_eye=[50, 50, 10], right_eye=[5, 50, 10]), 100, 100)
+    wanted, present = boxes(left_eye=[36, 36, 64, 64], right_eye=[0, 36, 28, 64])
+    assert (found == wanted).all() and (mask == present).all()
 
 
 def test_files_are_looked_up_by_name(tmp_path):
@@ -108,14 +107,15 @@ def test_unknown_file_has_no_components(tmp_path):
 
 
 def test_absent_component_survives_the_file(tmp_path):
-    circles = {'x.png': np.array([[50, 50, 9], [np.nan] * 3, [50, 80, 9]], np.float32)}
+    circles = {'x.png': rows(3, left_eye=[50, 50, 9], mouth=[50, 80, 9])}
     c.write_components(tmp_path / 'components.json', circles, 100)
     assert json.loads((tmp_path / 'components.json').read_text())['files']['x.png']['right_eye'] is None
-    assert c.read_components(tmp_path / 'components.json').boxes('x.png', 100, 100)[1].tolist() == [True, False, True]
+    _, mask = c.read_components(tmp_path / 'components.json').boxes('x.png', 100, 100)
+    assert {name for name, present in named(mask).items() if present} == {'left_eye', 'mouth'}
 
 
 def test_box_outside_the_image_names_file_and_component(tmp_path):
-    circles = {'x.png': np.array([[50, 50, 9], [450, 50, 9], [50, 80, 9]], np.float32)}
+    circles = {'x.png': rows(3, left_eye=[50, 50, 9], right_eye=[450, 50, 9], mouth=[50, 80, 9])}
     c.write_components(tmp_path / 'components.json', circles, 100)
     with pytest.raises(UsageError, match=r"components.json: the right_eye of 'x.png' lies outside its 100x100 image"):
         c.read_components(tmp_path / 'components.json').boxes('x.png', 100, 100)
@@ -162,7 +162,7 @@ def test_damaged_csv_is_one_line(tmp_path, text):
 
 
 def test_stored_annotations_cannot_be_written(tmp_path):
-    c.write_components(tmp_path / 'components.json', {'x.png': np.full((3, 3), 9, np.float32)}, 100)
+    c.write_components(tmp_path / 'components.json', {'x.png': np.full((len(c.NAMES), 3), 9, np.float32)}, 100)
     table = c.read_components(tmp_path / 'components.json')
     first, _ = table.boxes('x.png', 100, 100)
     kept = first.copy()
@@ -171,7 +171,8 @@ def test_stored_annotations_cannot_be_written(tmp_path):
 
 
 def test_crop_size_is_in_proportion():
-    assert [c.crop_size(component, 128) for component in c.COMPONENTS] == [20, 20, 30]
+    sizes = named([c.crop_size(component, 128) for component in c.COMPONENTS])
+    assert (sizes['left_eye'], sizes['right_eye'], sizes['mouth']) == (20, 20, 30)
 
 
 def test_yaw_of_the_shared_faces(shared):

@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from mmrbgan_arch.support.errors import UsageError
-from mmrbgan_data.components import circles_from_landmarks, write_components, write_landmarks
+from mmrbgan_data.components import NAMES, circles_from_landmarks, write_components, write_landmarks
 from mmrbgan_data.datasets.degradation_dataset import MMRBGANDegradationDataset
 from mmrbgan_data.datasets.sampler import ResumableSampler
 from mmrbgan_data.datasets.validation_dataset import MMRBGANTestDataset
@@ -58,8 +58,8 @@ def test_training_sample_is_as_agreed(faces):
     for key in ('lq', 'gt'):
         assert sample[key].shape == (3, SIZE, SIZE) and sample[key].dtype == torch.float32
         assert sample[key].min() >= -1 and sample[key].max() <= 1
-    assert sample['component_boxes'].shape == (3, 4) and sample['component_boxes'].dtype == torch.float32
-    assert sample['component_mask'].tolist() == [True] * 3
+    assert sample['component_boxes'].shape == (len(NAMES), 4) and sample['component_boxes'].dtype == torch.float32
+    assert sample['component_mask'].tolist() == [True] * len(NAMES)
     assert sample['gt_path'] == sample['lq_path'] == str(faces / '0.png')
 
 
@@ -222,7 +222,7 @@ def test_image_that_is_not_square_is_bad(faces):
 
 
 def test_box_outside_the_image_is_one_line(faces):
-    write_components(faces / 'components.json', {'1.png': np.full((3, 3), 99, np.float32)}, SIZE)
+    write_components(faces / 'components.json', {'1.png': np.full((len(NAMES), 3), 99, np.float32)}, SIZE)
     with pytest.raises(UsageError, match="of '1.png' lies outside its 32x32 image"):
         training(faces)[1]
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from mmrbgan_data.components import write_components
+from mmrbgan_data.components import COMPONENTS, write_components
 from mmrbgan_data.datasets.degradation_dataset import MMRBGANDegradationDataset
 from mmrbgan_data.images import _ENVIRONMENTS, ImageSource, encode_png, open_lmdb
 from mmrbgan_data.prepare.lmdb_writer import write_lmdb
@@ -25,7 +25,7 @@ def picture(seed, size=32):
 @pytest.fixture
 def target(tmp_path):
     target = tmp_path / 'set.lmdb'
-    circles = {name: np.full((3, 3), 10, np.float32) for name in NAMES}
+    circles = {name: np.full((len(COMPONENTS), 3), 10, np.float32) for name in NAMES}
     write_components(tmp_path / 'components.json', circles, 32)
     images = [(name, encode_png(picture(seed))) for seed, name in enumerate(NAMES)]
     write_lmdb(target, images, 1, [tmp_path / 'components.json'])

@@ -9,12 +9,13 @@ from unittest.mock import Mock
 import cv2
 import numpy as np
 import pytest
+from component_rows import named
 from full_disk import full_disk
 
 from mmrbgan.cli import main
 from mmrbgan_arch.support.errors import UsageError
 from mmrbgan_data.alignment import five_points, template
-from mmrbgan_data.components import read_components, read_landmarks, write_landmarks
+from mmrbgan_data.components import COMPONENTS, read_components, read_landmarks, write_landmarks
 from mmrbgan_data.datasets.degradation_dataset import MMRBGANDegradationDataset
 from mmrbgan_data.drawn.drawing import draw_face
 from mmrbgan_data.images import ImageSource, read_image, write_image
@@ -546,7 +547,7 @@ def test_ffhq_list_is_read_entry_by_entry(tmp_path, drawn):
 def test_five_points_make_boxes_too():
     circles = cropping.circles_of(template(512), 512)
     np.testing.assert_allclose(circles[:2, :2] - 0.5, template(512)[:2], atol=0.01)
-    assert (circles[:, 2] > 16).all() and (circles[:, 2] < 100).all()
+    assert all(16 < half < 100 for (_, _, half), row in zip(circles, COMPONENTS, strict=True) if row.five_points)
 
 
 @pytest.mark.parametrize(('shift', 'count'), [(0, 68), (60, 5)])
@@ -560,7 +561,8 @@ def test_landmarks_that_disagree_give_way_to_the_five_points(drawn, monkeypatch,
 def test_component_outside_the_crop_is_left_out():
     points = template(512)
     points[0] = [-30, 200]
-    assert np.isnan(cropping.circles_of(points, 512)).all(1).tolist() == [True, False, False]
+    absent = named(np.isnan(cropping.circles_of(points, 512)).all(1))
+    assert (absent['left_eye'], absent['right_eye'], absent['mouth']) == (True, False, False)
 
 
 def test_real_photographs(shared, tmp_path):

@@ -17,12 +17,14 @@ SIZE = 64
 
 
 def make_step(output=0.5, gt=0.0, iteration=1, batch=2, mask=True):
-    """A step whose pictures are flat; eyes and mouth of 16 px where boxes need no rounding."""
-    boxes = torch.tensor([[8.0, 8, 24, 24], [40, 8, 56, 24], [24, 40, 40, 56]]).expand(batch, 3, 4).clone()
+    """A step whose pictures are flat; components of 16 px where boxes need no rounding."""
+    known = {'left_eye': [8, 8, 24, 24], 'right_eye': [40, 8, 56, 24], 'mouth': [24, 40, 40, 56]}
+    rows = [known.get(component.name, [24, 24, 40, 40]) for component in COMPONENTS]
+    boxes = torch.tensor(rows, dtype=torch.float32).expand(batch, -1, 4).clone()
     images = torch.full((batch, 3, SIZE, SIZE), float(output), requires_grad=True)
     pyramid = [torch.full((batch, 3, size, size), float(output)) for size in (8, 16, 32, 64)]
     truth = torch.full((batch, 3, SIZE, SIZE), float(gt))
-    return Step(iteration, truth, truth, boxes, torch.full((batch, 3), mask), images, pyramid)
+    return Step(iteration, truth, truth, boxes, torch.full((batch, len(COMPONENTS)), mask), images, pyramid)
 
 
 class Mean(nn.Module):
@@ -120,16 +122,16 @@ def test_adversarial_loss_is_softplus_of_the_negated_logit():
     assert loss.item() == pytest.approx(math.log1p(math.exp(-0.5)))
 
 
-def test_component_loss_adds_up_eyes_and_mouth():
+def test_component_loss_adds_up_the_components():
     loss = loss_terms.component_loss(component_nets())(make_step(output=0.5))
-    assert loss.item() == pytest.approx(3 * math.log1p(math.exp(-0.5)), rel=1e-5)
+    assert loss.item() == pytest.approx(len(COMPONENTS) * math.log1p(math.exp(-0.5)), rel=1e-5)
 
 
 def test_component_loss_leaves_out_faces_without_boxes():
     step = make_step(output=0.5)
     step.component_mask[0] = False
     loss = loss_terms.component_loss(component_nets())(step)
-    assert loss.item() == pytest.approx(3 * math.log1p(math.exp(-0.5)) / 2, rel=1e-5)
+    assert loss.item() == pytest.approx(len(COMPONENTS) * math.log1p(math.exp(-0.5)) / 2, rel=1e-5)
 
 
 def test_component_loss_of_faces_without_boxes_gives_no_gradient():

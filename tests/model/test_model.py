@@ -7,6 +7,7 @@ import tiny_run
 import torch
 
 from mmrbgan_arch import basicsr_bridge
+from mmrbgan_data.components import NAMES
 
 pytestmark = pytest.mark.skipif(not basicsr_bridge.is_available(), reason='basicsr is not installed')
 SIZE = tiny_run.SIZE
@@ -29,9 +30,15 @@ def make_model(**train):
 
 def make_batch(seed=0):
     generator = torch.Generator().manual_seed(seed)
-    boxes = torch.tensor([[16.0, 24, 32, 40], [36, 24, 52, 40], [24, 40, 44, 60]]).expand(2, 3, 4)
+    known = {'left_eye': [16, 24, 32, 40], 'right_eye': [36, 24, 52, 40], 'mouth': [24, 40, 44, 60]}
+    boxes = torch.tensor([known.get(name, [24, 24, 44, 44]) for name in NAMES], dtype=torch.float32).expand(2, -1, 4)
     images = torch.rand(2, 2, 3, SIZE, SIZE, generator=generator) * 2 - 1
-    return {'lq': images[0], 'gt': images[1], 'component_boxes': boxes, 'component_mask': torch.ones(2, 3).bool()}
+    return {
+        'lq': images[0],
+        'gt': images[1],
+        'component_boxes': boxes,
+        'component_mask': torch.ones(2, len(NAMES)).bool(),
+    }
 
 
 def run_steps(model, count=1, first=1):

@@ -110,7 +110,7 @@ def test_a_truncated_state_is_skipped_with_the_reason(folder):
     (folder / 'experiments/tiny/training_states/11.tmp.state').write_bytes(b'')
     assert start('train', options(train={**options()['train'], 'total_iter': 12}), '--auto_resume') == 0
     logs = sorted((folder / 'experiments/tiny').glob('*.log'), key=lambda path: path.stat().st_mtime)
-    assert '10.state: cannot be read' in logs[-1].read_text(encoding='utf-8')
+    assert '10.state: damaged' in logs[-1].read_text(encoding='utf-8')
 
 
 def test_a_fresh_start_keeps_the_earlier_run(folder):

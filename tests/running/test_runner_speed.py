@@ -7,6 +7,7 @@ import tiny_run
 import torch
 
 from mmrbgan_arch import basicsr_bridge
+from mmrbgan_data.components import NAMES
 
 pytestmark = pytest.mark.skipif(not basicsr_bridge.is_available(), reason='basicsr is not installed')
 
@@ -27,8 +28,9 @@ def batch():
     gt = torch.nn.functional.interpolate(
         torch.rand(2, 3, 8, 8, generator=generator) * 2 - 1, tiny_run.SIZE, mode='bilinear'
     )
-    boxes = torch.tensor([[16.0, 24, 30, 38], [34, 24, 48, 38], [22, 40, 44, 56]]).expand(2, 3, 4)
-    mask = torch.ones(2, 3, dtype=torch.bool)
+    known = {'left_eye': [16, 24, 30, 38], 'right_eye': [34, 24, 48, 38], 'mouth': [22, 40, 44, 56]}
+    boxes = torch.tensor([known.get(name, [24, 24, 44, 44]) for name in NAMES], dtype=torch.float32).expand(2, -1, 4)
+    mask = torch.ones(2, len(NAMES), dtype=torch.bool)
     return {'lq': gt.roll(1, 3), 'gt': gt, 'component_boxes': boxes, 'component_mask': mask}
 
 
