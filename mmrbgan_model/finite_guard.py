@@ -12,7 +12,7 @@ from torch import Tensor
 from mmrbgan_arch.support.errors import UsageError
 
 from . import ranks
-from .run_files import write_run_file
+from .checkpoints.run_files import write_run_file
 
 
 def gradient_size(optimizer: torch.optim.Optimizer) -> Tensor | None:

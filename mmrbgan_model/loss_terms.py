@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -12,7 +13,7 @@ from torchvision.ops import roi_align
 
 from mmrbgan_data.components import COMPONENTS, Component, crop_size
 
-from .options import Term
+from .options import IdentityTerm, PerceptualTerm, Term, TrainOptions
 from .random_views import random_views
 
 
@@ -29,6 +30,8 @@ class Step:
     """(b, k): whether the face has that component's box."""
     output: Tensor
     pyramid: list[Tensor]
+    number: int = 0
+    """The iteration itself; ``iteration`` is its place in the schedule, which ``train.time_limit`` may hurry."""
 
     @cached_property
     def output_crops(self) -> dict[str, Tensor]:
@@ -170,3 +173,33 @@ def gradient_penalty(real: Tensor, images: Tensor) -> Tensor:
     """R1 (Mescheder et al., 2018): half the mean squared norm of dD(true) / d(true)."""
     (gradient,) = torch.autograd.grad(real.sum(), images, create_graph=True)
     return gradient.square().sum(dim=(1, 2, 3)).mean() / 2
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The networks that terms need."""
+
+    features: Callable[[PerceptualTerm], nn.Module]
+    recogniser: Callable[[IdentityTerm], nn.Module]
+    discriminator: Any
+    component_nets: Mapping[str, nn.Module]
+
+
+TERMS: dict[str, tuple[str, Callable[[Any, Sources], Callable[[Step], Tensor]]]] = {
+    'pixel_opt': ('pix', lambda _, __: pixel_loss),
+    'pyramid_opt': ('pyramid', lambda _, __: pyramid_loss),
+    'perceptual_opt': ('percep', lambda options, sources: perceptual_loss(sources.features(options))),
+    'identity_opt': (
+        'identity',
+        lambda options, sources: identity_loss(sources.recogniser(options), options.augment),
+    ),
+    'gan_opt': ('gan', lambda _, sources: adversarial_loss(sources.discriminator)),
+    'component_opt': ('component', lambda _, sources: component_loss(sources.component_nets)),
+}
+"""Field of ``TrainOptions`` -> its name in logs, and what builds it from the field's value and the networks."""
+
+
+def build_terms(settings: TrainOptions, sources: Sources) -> list[GeneratorTerm]:
+    """Return the terms that are on, in the order of the fields."""
+    chosen = {name: (*TERMS[name], options) for name, options in settings.generator_terms().items()}
+    return [GeneratorTerm(label, options, build(options, sources)) for label, build, options in chosen.values()]

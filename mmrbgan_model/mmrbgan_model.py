@@ -1,30 +1,34 @@
 """MMRBGAN's training as a BasicSR model (paper 3.3, 4.2): a step is forward, generator, discriminators, EMA."""
 
 import copy
+import functools
+import inspect
 import itertools
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from mmrbgan_arch import MMRBGAN, MMRBGANArcFace, basicsr_bridge
+from mmrbgan_arch import MMRBGANArcFace, basicsr_bridge
 from mmrbgan_arch.support.errors import UsageError
 from mmrbgan_arch.support.memory import keep_memory
 from mmrbgan_arch.support.option_reader import read_options
 from mmrbgan_arch.support.public_weights import FILES, find_weights
 from mmrbgan_arch.weights_io import load_into
-from mmrbgan_data.components import COMPONENTS
+from mmrbgan_data.components import COMPONENTS, Component
 
-from . import finite_guard, loss_terms, ranks, rng_state, speed
+from . import finite_guard, loss_terms, phases, ranks, speed
+from .checkpoints import rng_state
 from .loss_terms import GeneratorTerm, Step
-from .options import TrainOptions
+from .options import Term, TrainOptions
 from .perceptual import build_feature_maps
+from .phases import Phase
 from .run_clock import RunClock
 from .training_state import TrainingState
 from .validation import Validator, picture_name, validate, write_picture
@@ -42,7 +46,6 @@ class MMRBGANModel(BaseModel):
     """Trains and tests MMRBGAN; every network of the run is in ``networks`` by its name in files and options."""
 
     settings: TrainOptions
-    net_d: Any
 
     def __init__(self, opt: Mapping[str, Any]) -> None:
         """Build the networks of ``opt`` and load their weights.
@@ -58,22 +61,19 @@ class MMRBGANModel(BaseModel):
         if self.is_train:
             self.settings = read_options(TrainOptions, opt['train'], 'train')
         self._new_validator()  # a metric that does not work is told now, not after hours
-        self.net_g = self._add_network('net_g', opt['network_g'])
+        self._add_network('net_g', opt['network_g'])
         if self.is_train:
             self._init_training()
         else:
-            self.net_g.eval()
+            self.networks['net_g'].eval()
 
     # Construction
 
     def _init_training(self) -> None:
         if self.device.type == 'cpu':
             keep_memory()
-        self._add_ema()
-        self.net_d = self._add_discriminator()
-        self.component_nets = self._add_component_nets()
-        self.terms = self._generator_terms()
-        self._setup_optimizers()
+        self._add_networks()
+        self.phases = self._phases()
         self.train_mode()
         ranks.copy_first(self.networks.values())
         self.scaler = speed.grad_scaler(self.settings.amp, self.device)
@@ -82,23 +82,25 @@ class MMRBGANModel(BaseModel):
         self.state_sources: dict[str, Callable[[], Any]] = {'clock': self.clock.state}
         self.training_state = TrainingState(self, self.settings.keep_checkpoints)
 
-    def _add_network(self, name: str, options: Mapping[str, Any]) -> nn.Module:
+    def _add_network(self, name: str, options: Mapping[str, Any]) -> None:
         """Build a network, load its ``path.pretrain_network_*`` and put it on the device."""
         try:
             network = build_network(copy.deepcopy(options))
         except (TypeError, ValueError) as error:
             raise UsageError(f'{name.replace("net_", "network_")}: {error}') from error
         self._load_pretrained(network, name.removeprefix('net_'))
-        self.networks[name] = network = network.to(self.device)
-        return self._speed_up(network) if self.is_train else network
+        self.networks[name] = network.to(self.device)
+        if self.is_train:
+            self._speed_up(self.networks[name])
 
-    def _speed_up(self, network: nn.Module) -> Any:
+    def _speed_up(self, network: nn.Module) -> None:
         """Apply ``train.channels_last``, ``grad_checkpointing`` and ``compile``; the state dict stays as it is."""
         if self.settings.channels_last:
             network.to(memory_format=torch.channels_last)
         if self.settings.grad_checkpointing:
             speed.recompute_activations(network)
-        return torch.compile(network) if self.settings.compile else network
+        if self.settings.compile:
+            network.compile()
 
     def _load_pretrained(self, network: nn.Module, short: str) -> None:
         paths = self.opt['path']
@@ -112,46 +114,51 @@ class MMRBGANModel(BaseModel):
             raise UsageError(f'{option}: {error}') from error
         _LOGGER.info('Loaded %s from %s', network.__class__.__name__, path)
 
-    def _add_ema(self) -> None:
-        """The generator's moving average starts as its copy."""
-        self.net_g_ema = copy.deepcopy(self.networks['net_g']).eval().requires_grad_(False)
-        self.networks['net_g_ema'] = self.net_g_ema
+    def _add_networks(self) -> None:
+        """All but the generator; its moving average starts as its copy."""
+        settings = self.settings
+        self.networks['net_g_ema'] = copy.deepcopy(self.networks['net_g']).eval().requires_grad_(False)
+        if settings.gan_opt is not None:
+            if 'network_d' not in self.opt:
+                raise UsageError(
+                    'train.gan_opt needs network_d: {type: MMRBGANDiscriminator, ...}, or remove train.gan_opt'
+                )
+            self._add_network('net_d', self.opt['network_d'])
+        if settings.component_opt is not None:
+            options = self.opt.get('network_d_component', {'type': 'MMRBGANComponentDiscriminator'})
+            for component in COMPONENTS:
+                self._add_network(f'net_d_{component.name}', options)
 
-    def _add_discriminator(self) -> nn.Module | None:
-        if self.settings.gan_opt is None:
-            return None
-        if 'network_d' not in self.opt:
-            raise UsageError(
-                'train.gan_opt needs network_d: {type: MMRBGANDiscriminator, ...}, or remove train.gan_opt'
-            )
-        return self._add_network('net_d', self.opt['network_d'])
+    def _terms(self) -> list[GeneratorTerm]:
+        """Eq. 16 as a list."""
+        sources = loss_terms.Sources(
+            features=lambda options: build_feature_maps(options).to(self.device),
+            recogniser=lambda options: self._build_recogniser(options.weights),
+            discriminator=self.networks.get('net_d'),
+            component_nets={c.name: net for c in COMPONENTS if (net := self.networks.get(f'net_d_{c.name}'))},
+        )
+        return loss_terms.build_terms(self.settings, sources)
 
-    def _add_component_nets(self) -> dict[str, nn.Module]:
-        if self.settings.component_opt is None:
-            return {}
-        options = self.opt.get('network_d_component', {'type': 'MMRBGANComponentDiscriminator'})
-        return {component.name: self._add_network(f'net_d_{component.name}', options) for component in COMPONENTS}
-
-    def _generator_terms(self) -> list[GeneratorTerm]:
-        """Eq. 16 as a list; a new term is one line here and one test."""
-        settings, terms = self.settings, []
-        if settings.pixel_opt:
-            terms.append(GeneratorTerm('pix', settings.pixel_opt, loss_terms.pixel_loss))
-        if settings.pyramid_opt:
-            terms.append(GeneratorTerm('pyramid', settings.pyramid_opt, loss_terms.pyramid_loss))
-        if settings.perceptual_opt:
-            features = build_feature_maps(settings.perceptual_opt).to(self.device)
-            terms.append(GeneratorTerm('percep', settings.perceptual_opt, loss_terms.perceptual_loss(features)))
-        if settings.identity_opt:
-            recogniser = self._build_recogniser(settings.identity_opt.weights)
-            compute = loss_terms.identity_loss(recogniser, settings.identity_opt.augment)
-            terms.append(GeneratorTerm('identity', settings.identity_opt, compute))
+    def _phases(self) -> list[Phase]:
+        """What each step does, in this order; their optimizers are stored in this order, too."""
+        settings, networks = self.settings, self.networks
+        critics = [network for name, network in networks.items() if name.startswith('net_d')]
+        adam = self._add_optimizer(self._generator_groups(), settings.optim_g.betas)
+        steps = [Phase('generator', adam, phases.generator(self._terms()), fixed=critics)]
         if settings.gan_opt:
-            terms.append(GeneratorTerm('gan', settings.gan_opt, loss_terms.adversarial_loss(self.net_d)))
+            adam = self._add_optimizer(self._group('d', 'net_d', settings.optim_d.lr), settings.optim_d.betas)
+            float32 = functools.partial(speed.autocast, None, self.device)
+            loss = phases.discriminator(networks['net_d'], settings.gan_opt, settings.r1_opt, float32)
+            steps.append(Phase('discriminator', adam, loss))
         if settings.component_opt:
-            compute = loss_terms.component_loss(self.component_nets)
-            terms.append(GeneratorTerm('component', settings.component_opt, compute))
-        return terms
+            steps += [self._component_phase(component, settings.component_opt) for component in COMPONENTS]
+        return steps
+
+    def _component_phase(self, component: Component, options: Term) -> Phase:
+        name, optim = f'net_d_{component.name}', self.settings.optim_component
+        adam = self._add_optimizer(self._group(component.name, name, optim.lr), optim.betas)
+        loss = phases.component_discriminator(self.networks[name], component, options)
+        return Phase(component.name, adam, loss)
 
     def _build_recogniser(self, weights: str | None) -> nn.Module:
         way_out = 'remove train.identity_opt to train without this term'
@@ -167,35 +174,30 @@ class MMRBGANModel(BaseModel):
         except UsageError as error:
             raise UsageError(f'{option}: {error}; or {way_out}') from error
 
-    def _setup_optimizers(self) -> None:
-        """Adam per network; the generator's three groups have their own rates (paper 4.2), a rate of 0 is fixed."""
-        settings = self.settings
-        rates = {
-            'codec': settings.optim_g.lr_codec,
-            'prior': settings.optim_g.lr_prior,
-            'noise': settings.optim_g.lr_noise,
-        }
-        groups, generator = [], self.networks['net_g']
-        assert isinstance(generator, MMRBGAN)
-        for name, parameters in generator.parameter_groups().items():
+    def _generator_groups(self) -> list[dict[str, Any]]:
+        """The generator's three groups with their own rates (paper 4.2); a rate of 0 is fixed.
+
+        Raises:
+            UsageError: a generator that has no such groups, or gives no pyramid.
+        """
+        generator, optim = self.networks['net_g'], self.settings.optim_g
+        named = getattr(generator, 'parameter_groups', None)
+        if named is None or 'return_pyramid' not in inspect.signature(generator.forward).parameters:
+            raise UsageError(
+                f'network_g: MMRBGANModel cannot train {type(generator).__name__}; it needs parameter_groups() with '
+                'codec, prior and noise, and forward(x, return_pyramid=True); train others with model_type: SRModel'
+            )
+        rates = {'codec': optim.lr_codec, 'prior': optim.lr_prior, 'noise': optim.lr_noise}
+        groups = []
+        for name, parameters in named().items():
             for parameter in parameters:
                 parameter.requires_grad_(rates[name] > 0)
             groups.append({'params': parameters, 'lr': rates[name], 'name': name})
-        self.optimizer_g = self._add_optimizer(groups, settings.optim_g.betas)
-        if self.net_d is not None:
-            self.optimizer_d = self._add_optimizer(
-                self._group('d', self.net_d, settings.optim_d.lr), settings.optim_d.betas
-            )
-        self.optimizers_component = {
-            name: self._add_optimizer(
-                self._group(name, net, settings.optim_component.lr), settings.optim_component.betas
-            )
-            for name, net in self.component_nets.items()
-        }
+        return groups
 
-    @staticmethod
-    def _group(name: str, network: nn.Module, rate: float) -> list[dict[str, Any]]:
-        return [{'params': [p for p in network.parameters() if p.requires_grad], 'lr': rate, 'name': name}]
+    def _group(self, name: str, network: str, rate: float) -> list[dict[str, Any]]:
+        parameters = [parameter for parameter in self.networks[network].parameters() if parameter.requires_grad]
+        return [{'params': parameters, 'lr': rate, 'name': name}]
 
     def _add_optimizer(self, groups: list[dict[str, Any]], betas: tuple[float, float]) -> torch.optim.Optimizer:
         optimizer = torch.optim.Adam(groups, betas=betas, fused=self.settings.fused_adam)
@@ -245,13 +247,14 @@ class MMRBGANModel(BaseModel):
         self.iteration = current_iter
         self.clock.advance(current_iter)
         log: dict[str, Tensor] = {}
-        self._drop_gradients()
+        for phase in self.phases:
+            phase.optimizer.zero_grad(set_to_none=True)
         for part in speed.parts(self._batch(), self.settings.accumulate):
             with speed.autocast(self.settings.amp, self.device):
                 step = self._forward(self.clock.place, part)
-                self._generator_backward(step, log)
-                self._discriminator_backward(step, log)
-                self._component_backwards(step, log)
+                for phase in self.phases:
+                    for name, value in phase.backward(step, self.scaler, self.settings.accumulate).items():
+                        log[name] = log.get(name, 0) + value
         self._share_and_check(log)
         self._step_optimizers()
         self._update_ema()
@@ -259,64 +262,19 @@ class MMRBGANModel(BaseModel):
     def _batch(self) -> dict[str, Tensor | None]:
         return {'lq': self.lq, 'gt': self.gt, 'boxes': self.boxes, 'mask': self.mask}
 
-    def _drop_gradients(self) -> None:
-        for optimizer in self.optimizers:
-            optimizer.zero_grad(set_to_none=True)
-
-    def _forward(self, iteration: int, part: Mapping[str, Any]) -> Step:
-        output, pyramid = self.net_g(part['lq'], return_pyramid=True)
+    def _forward(self, place: int, part: Mapping[str, Any]) -> Step:
+        output, pyramid = self.networks['net_g'](part['lq'], return_pyramid=True)
         images = output.to(part['lq'].dtype), [level.to(part['lq'].dtype) for level in pyramid]
-        return Step(iteration, part['lq'], part['gt'], part['boxes'], part['mask'], *images)
-
-    def _generator_backward(self, step: Step, log: dict[str, Tensor]) -> None:
-        """Minimise Eq. 16 in the generator; the discriminators only pass gradients through."""
-        found: dict[str, Tensor] = {}
-        with no_gradient_for([self.net_d, *self.component_nets.values()]):
-            self._backward(loss_terms.sum_terms(self.terms, step, found), found, log)
-
-    def _discriminator_backward(self, step: Step, log: dict[str, Tensor]) -> None:
-        """Maximise logits of true faces, minimise those of restored ones (Eq. 11); R1 at its interval."""
-        gan, r1 = self.settings.gan_opt, self.settings.r1_opt
-        if gan is None or not gan.active(step.iteration):
-            return
-        with_penalty = r1 is not None and r1.active(step.iteration) and self.iteration % r1.interval == 0
-        gt = step.gt.detach().requires_grad_(with_penalty)
-        with speed.autocast(None if with_penalty else self.settings.amp, self.device):  # R1 in float32
-            real = self.net_d(gt)
-        fake = self.net_d(step.output.detach())
-        loss = loss_terms.discriminator_loss(real, fake)
-        found = {'l_d': loss, 'out_d_real': real.mean(), 'out_d_fake': fake.mean()}
-        if r1 is not None and with_penalty:
-            found['l_d_r1'] = loss_terms.gradient_penalty(real, gt)
-            loss = loss + r1.loss_weight * r1.interval * found['l_d_r1']
-        self._backward(loss, found, log)
-
-    def _component_backwards(self, step: Step, log: dict[str, Tensor]) -> None:
-        """Eq. 12, discriminators' side: tell true components from restored ones, one net per component."""
-        if self.settings.component_opt is None or not self.settings.component_opt.active(step.iteration):
-            return
-        for component in COMPONENTS:
-            network, mask = self.component_nets[component.name], step.mask(component)
-            real = network(step.gt_crops[component.name])
-            fake = network(step.output_crops[component.name].detach())
-            loss = loss_terms.masked_cross_entropy(real, True, mask)
-            loss = loss + loss_terms.masked_cross_entropy(fake, False, mask)
-            self._backward(loss, {f'l_d_{component.name}': loss}, log)
-
-    def _backward(self, loss: Tensor, found: Mapping[str, Tensor], log: dict[str, Tensor]) -> None:
-        """Add the gradients of one part's ``loss``, and what was ``found`` to the iteration's means."""
-        self.scaler.scale(loss / self.settings.accumulate).backward()
-        for name, value in found.items():
-            log[name] = log.get(name, 0) + value.detach() / self.settings.accumulate
+        return Step(place, part['lq'], part['gt'], part['boxes'], part['mask'], *images, number=self.iteration)
 
     def _share_and_check(self, log: Mapping[str, Tensor]) -> None:
         """Average the gradients over the processes; stop before the step if anything is not finite."""
         values = dict(log)
-        for optimizer in self.optimizers:
-            ranks.average_gradients(p for group in optimizer.param_groups for p in group['params'])
-            size = None if self.scaler.is_enabled() else finite_guard.gradient_size(optimizer)
+        for phase in self.phases:
+            ranks.average_gradients(phase.parameters)
+            size = None if self.scaler.is_enabled() else finite_guard.gradient_size(phase.optimizer)
             if size is not None:
-                values[f'gradient of {optimizer.param_groups[0]["name"]}'] = size
+                values[f'gradient of the {phase.name}'] = size
         numbers = finite_guard.to_floats(values)
         faults = finite_guard.not_finite(numbers)
         if faults:
@@ -326,9 +284,9 @@ class MMRBGANModel(BaseModel):
 
     def _step_optimizers(self) -> None:
         """Step every optimizer that has gradients; with fp16 a step whose gradients overflowed is left out."""
-        for optimizer in self.optimizers:
-            if any(p.grad is not None for group in optimizer.param_groups for p in group['params']):
-                self.scaler.step(optimizer)
+        for phase in self.phases:
+            if any(parameter.grad is not None for parameter in phase.parameters):
+                self.scaler.step(phase.optimizer)
         self.scaler.update()
         every = self.settings.check_ranks_every
         if every and self.iteration % every == 0 and (names := ranks.differing(self.networks)):
@@ -341,8 +299,9 @@ class MMRBGANModel(BaseModel):
     @torch.no_grad()
     def _update_ema(self) -> None:
         """Move the average towards the generator: parameters by the decay, buffers as they are."""
-        average, current = self.net_g_ema, self.networks['net_g']
-        torch._foreach_lerp_(list(average.parameters()), list(current.parameters()), 1 - self.settings.ema_decay)
+        average, current = self.networks['net_g_ema'], self.networks['net_g']
+        move = get_ema_multi_avg_fn(self.settings.ema_decay)
+        move(list(average.parameters()), list(current.parameters()), 0)
         for old, new in zip(average.buffers(), current.buffers(), strict=True):
             old.copy_(new)
 
@@ -423,16 +382,3 @@ class MMRBGANModel(BaseModel):
         self.training_state.restore(resume_state)
         self.iteration = resume_state['iter']
         self.clock.restore(resume_state.get('clock') or {})
-
-
-@contextmanager
-def no_gradient_for(networks: list[nn.Module | None]) -> Iterator[None]:
-    """Keep the trainable parameters of ``networks`` out of the graph inside the block; frozen ones stay frozen."""
-    parameters = [p for network in networks if network is not None for p in network.parameters() if p.requires_grad]
-    for parameter in parameters:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in parameters:
-            parameter.requires_grad_(True)

@@ -1,8 +1,8 @@
 """The ``train`` section of the yml, read once into frozen dataclasses (paper 4.2 for the defaults)."""
 
 import math
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field, fields
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -166,17 +166,17 @@ class TrainOptions:
             raise ValueError(f'time_limit must be above 0 minutes; found {self.time_limit}')
         if self.accumulate < 1 or self.keep_checkpoints < 0 or self.check_ranks_every < 0:
             raise ValueError('accumulate must be at least 1, keep_checkpoints and check_ranks_every at least 0')
-        terms: tuple[Any, ...] = (
-            self.pixel_opt,
-            self.pyramid_opt,
-            self.perceptual_opt,
-            self.identity_opt,
-            self.gan_opt,
-            self.component_opt,
-        )
-        if not any(terms):
+        terms = self.generator_terms()
+        if not terms:
             raise ValueError('no loss term is on; give at least pixel_opt: {loss_weight: 8}')
-        self._refuse_a_gap([term for term in terms if term is not None])
+        self._refuse_a_gap(list(terms.values()))
+
+    def generator_terms(self) -> dict[str, Term]:
+        """Return the terms of the generator's loss that are on: the fields that hold a ``Term``, but for R1's."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {
+            name: value for name, value in values.items() if isinstance(value, Term) and not isinstance(value, R1Term)
+        }
 
     def _refuse_a_gap(self, terms: list[Term]) -> None:
         """Refuse iterations in which the generator learns nothing: one begins with the run or after a stop."""

@@ -8,9 +8,10 @@ from typing import Any
 from mmrbgan_arch.support.errors import UsageError
 from mmrbgan_arch.weights_io import load_into
 
-from . import ranks, rng_state
-from .checkpointing import CheckpointFolder, folder_of
-from .versions import installed_versions
+from . import ranks
+from .checkpoints import rng_state
+from .checkpoints.checkpointing import CheckpointFolder, folder_of
+from .checkpoints.versions import installed_versions
 
 _LOGGER = logging.getLogger('basicsr')
 

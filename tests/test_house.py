@@ -20,6 +20,7 @@ ROOMS = (  # a file imports from its own room and from those below
     'mmrbgan.restoring.files',
     'mmrbgan_model',
     'mmrbgan_model.metrics',
+    'mmrbgan_model.checkpoints',
     'mmrbgan_data.prepare',
     'mmrbgan_data.datasets',
     'mmrbgan_data.drawn',

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mmrbgan_arch import basicsr_bridge
-from mmrbgan_model.versions import installed_versions
+from mmrbgan_model.checkpoints.versions import installed_versions
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -15,9 +15,9 @@ from basicsr.utils import MessageLogger
 from torch.utils.data import DataLoader
 
 from mmrbgan_arch.support.errors import UsageError
-from mmrbgan_model import checkpointing
+from mmrbgan_model.checkpoints import checkpointing
+from mmrbgan_model.checkpoints.versions import installed_versions
 from mmrbgan_model.ranks import rank_and_size
-from mmrbgan_model.versions import installed_versions
 
 from . import folders, loaders, option_checks, processes, run_yml
 from .feed import BatchFeed

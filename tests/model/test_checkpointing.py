@@ -6,8 +6,8 @@ import torch
 
 from mmrbgan_arch.support.atomic_files import MARK
 from mmrbgan_arch.support.errors import UsageError
-from mmrbgan_model import rng_state, run_files
-from mmrbgan_model.checkpointing import CheckpointFolder, load_state
+from mmrbgan_model.checkpoints import rng_state, run_files
+from mmrbgan_model.checkpoints.checkpointing import CheckpointFolder, load_state
 
 
 def write_set(folder, iteration, value=0.0):
@@ -79,7 +79,7 @@ def test_a_set_that_is_written_again_is_incomplete_meanwhile(folder, monkeypatch
     def full(path, write):
         raise UsageError('full')
 
-    monkeypatch.setattr('mmrbgan_model.checkpointing.write_run_file', full)
+    monkeypatch.setattr('mmrbgan_model.checkpoints.checkpointing.write_run_file', full)
     with pytest.raises(UsageError):
         write_set(folder, 15)
     assert not folder.is_complete(15) and folder.newest() == folder.states / '10.state'

@@ -1,6 +1,7 @@
 """The steps of MMRBGANModel: what learns from what, what is frozen, what the moving average does."""
 
 import copy
+import typing
 
 import pytest
 import tiny_run
@@ -79,7 +80,7 @@ def test_a_step_moves_every_trained_network():
 def test_frozen_layers_keep_every_bit_through_penalties_and_toggles():
     model = make_model(r1_opt={'loss_weight': 10, 'interval': 1})
     before = snapshot(model)
-    for parameter in model.net_d.parameters():
+    for parameter in model.networks['net_d'].parameters():
         parameter.requires_grad_(True)  # what a foreign trainer does
     run_steps(model, 3)
     moved = changed(model, before, 'net_d')
@@ -89,19 +90,19 @@ def test_frozen_layers_keep_every_bit_through_penalties_and_toggles():
 def test_generator_step_gives_the_discriminators_no_gradient():
     model = make_model()
     model.feed_data(make_batch())
-    model._drop_gradients()
-    model._generator_backward(model._forward(1, model._batch()), {})
-    for network in (model.net_d, *model.component_nets.values()):
+    model.phases[0].backward(model._forward(1, model._batch()), model.scaler, 1)
+    for network in (model.networks[name] for name in ('net_d', *(f'net_d_{name}' for name in NAMES))):
         assert all(parameter.grad is None and parameter.requires_grad for parameter in network.parameters())
 
 
-@pytest.mark.parametrize('step', ['_discriminator_backward', '_component_backwards'])
-def test_discriminator_steps_give_the_generator_no_gradient(step):
+@pytest.mark.parametrize('number', range(1, 2 + len(NAMES)))
+def test_discriminator_steps_give_the_generator_no_gradient(number):
     model = make_model()
     model.feed_data(make_batch())
-    model._drop_gradients()
-    getattr(model, step)(model._forward(1, model._batch()), {})
-    assert all(parameter.grad is None for parameter in model.net_g.parameters())
+    phase = model.phases[number]
+    phase.backward(model._forward(1, model._batch()), model.scaler, 1)
+    assert all(parameter.grad is None for parameter in model.networks['net_g'].parameters())
+    assert any(parameter.grad is not None for parameter in phase.parameters)
 
 
 @pytest.mark.parametrize('term', ['gan_opt', 'component_opt', 'pixel_opt', 'pyramid_opt'])
@@ -117,18 +118,18 @@ def test_moving_average_follows_by_the_decay():
     model = make_model(ema_decay=0.75)
     before = snapshot(model)
     run_steps(model)
-    now, old = model.net_g.state_dict(), before['net_g']
-    for key, value in model.net_g_ema.state_dict().items():
+    now, old = model.networks['net_g'].state_dict(), before['net_g']
+    for key, value in model.networks['net_g_ema'].state_dict().items():
         torch.testing.assert_close(value, 0.75 * old[key] + 0.25 * now[key])
 
 
 def test_moving_average_copies_buffers():
     model = make_model()
-    for network in (model.networks['net_g'], model.net_g_ema):
+    for network in (model.networks['net_g'], model.networks['net_g_ema']):
         network.register_buffer('count', torch.zeros(()))
     model.networks['net_g'].count.fill_(5)
     model._update_ema()
-    assert model.net_g_ema.count == 5
+    assert model.networks['net_g_ema'].count == 5
 
 
 def test_five_learning_rates_are_logged_in_order():
@@ -218,3 +219,21 @@ def test_another_recogniser_needs_its_own_weights(tmp_path):
     options['train']['identity_opt']['weights'] = str(tmp_path / 'faces.pth')
     model = run_steps(MMRBGANModel(options))
     assert model.log_dict['l_g_identity'] > 0
+
+
+def test_a_generator_without_groups_and_pyramid_is_one_line_that_says_what_is_missing():
+    import mmrbgan.plugin  # noqa: F401
+    from mmrbgan_arch.support.errors import UsageError
+    from mmrbgan_model.mmrbgan_model import MMRBGANModel
+
+    options = {**make_options(), 'network_g': {'type': 'MMRBGANClassical', 'method': 'unsharp'}}
+    with pytest.raises(UsageError, match=r'cannot train MMRBGANClassical.*parameter_groups\(\).*return_pyramid'):
+        MMRBGANModel(options)
+
+
+def test_every_field_that_is_a_term_of_the_generator_has_its_builder():
+    from mmrbgan_model.loss_terms import TERMS
+    from mmrbgan_model.options import TrainOptions
+
+    typed = {name for name, kind in typing.get_type_hints(TrainOptions).items() if 'Term' in str(kind)}
+    assert typed - {'r1_opt'} == set(TERMS)

@@ -253,7 +253,7 @@ def test_a_state_of_other_networks_is_one_line(folder, capfd):
     wider = tiny_run.options()
     wider['network_g']['narrow'] = 0.0625
     assert tiny_run.start(wider, '--auto_resume') == 2
-    assert 'is of another size' in capfd.readouterr().err.splitlines()[-1]
+    assert 'of another size' in capfd.readouterr().err.splitlines()[-1]
 
 
 def test_only_the_last_sets_and_the_best_stay(folder):

@@ -1,0 +1,1 @@
+"""Checkpoints: complete sets, written whole, with the random numbers and versions that a resume needs."""
