@@ -8,6 +8,7 @@ every scale above 1) pastes faces half a pixel off.
 
 import cv2
 import numpy as np
+from skimage.transform import estimate_transform
 
 from .components import REFERENCE_SIZE, to_68
 
@@ -56,8 +57,6 @@ def alignment_matrix(landmarks: np.ndarray, size: int = REFERENCE_SIZE) -> np.nd
 def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     """Return the (2, 3) similarity (scale, rotation, shift) that takes ``source`` to ``target`` with least squares.
 
-    With points as complex numbers it is ``target = a * source + b``, a linear fit in two unknowns.
-
     Args:
         source: (n, 2) points.
         target: (n, 2) points.
@@ -65,15 +64,9 @@ def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: all source points fall together.
     """
-    z = source[:, 0] + 1j * source[:, 1]
-    w = target[:, 0] + 1j * target[:, 1]
-    centred = z - z.mean()
-    spread = float((abs(centred) ** 2).sum())
-    if spread < 1e-9:
+    if np.square(source - source.mean(0)).sum() < 1e-9:
         raise ValueError('the landmarks fall together; no alignment')
-    a = (centred.conj() @ (w - w.mean())) / spread
-    b = w.mean() - a * z.mean()
-    return np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]])
+    return estimate_transform('similarity', source, target).params[:2]
 
 
 def apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:

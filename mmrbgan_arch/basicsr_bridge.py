@@ -55,11 +55,6 @@ def is_available() -> bool:
     return 'basicsr' in sys.modules or importlib.util.find_spec('basicsr') is not None
 
 
-def is_connected() -> bool:
-    """Say whether ``connect()`` has run."""
-    return bool(_REGISTRIES)
-
-
 def connect() -> types.ModuleType:
     """Import basicsr and enter everything recorded into its registries; calling it again is harmless.
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
+from torchvision.transforms.functional import gaussian_blur
 
 from .basicsr_bridge import register_arch
 
@@ -63,11 +64,7 @@ class MMRBGANClassical(nn.Module):
 
     def _unsharp(self, x: Tensor) -> Tensor:
         radius = max(1, round(3 * self.sigma))
-        steps = torch.arange(-radius, radius + 1, device=x.device, dtype=x.dtype)
-        kernel = torch.exp(-(steps**2) / (2 * self.sigma**2))
-        kernel = (kernel / kernel.sum()).expand(3, 1, -1)
-        blurred = F.pad(x, (radius,) * 4, mode='reflect')
-        blurred = F.conv2d(F.conv2d(blurred, kernel[:, :, None, :], groups=3), kernel[..., None], groups=3)
+        blurred = gaussian_blur(x, [2 * radius + 1] * 2, [self.sigma] * 2)
         return x + self.amount * (x - blurred)
 
     def _nonlocal_means(self, x: Tensor) -> Tensor:

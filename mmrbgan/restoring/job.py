@@ -129,7 +129,7 @@ class RestoreCommand:
             return self.folder.path_for(self.relative[source], source.suffix), source.read_bytes()
         suffix = self.single.suffix if self.single else ''
         wanted = suffix.lower().lstrip('.') if self.single else self.args.format
-        file_format = output_format(result.picture, {'jpeg': 'jpg', 'tiff': 'tif'}.get(wanted, wanted))
+        file_format = output_format(result.picture, wanted)
         same = source.suffix if file_format == result.picture.format else SUFFIXES_BY_FORMAT[file_format]
         path = self.single or self.folder.path_for(self.relative[source], same)
         unchanged = not result.changed and file_format == result.picture.format

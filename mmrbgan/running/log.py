@@ -2,11 +2,13 @@
 
 import logging
 import sys
+from logging.handlers import MemoryHandler
 from typing import Any
 
 from tqdm import tqdm
 
 _NAMES = ('basicsr', 'mmrbgan', 'mmrbgan_arch', 'mmrbgan_data', 'mmrbgan_model')
+NEVER = logging.CRITICAL + 1  # a level at which kept lines would be written before ``release``
 _FORMAT = logging.Formatter('%(asctime)s %(levelname)s: %(message)s')
 
 
@@ -18,18 +20,6 @@ class _TerminalHandler(logging.Handler):
         tqdm.write(self.format(record), file=sys.stderr)
 
 
-class _Waiting(logging.Handler):
-    """Keeps lines that come before the log file exists."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.records: list[logging.LogRecord] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Keep the line."""
-        self.records.append(record)
-
-
 class RunLog:
     """The handlers of one run, on BasicSR's logger and on ours.
 
@@ -39,7 +29,7 @@ class RunLog:
 
     def __init__(self, is_master: bool) -> None:
         """Take the loggers over; ranks other than the first tell errors only."""
-        self._waiting = _Waiting()
+        self._waiting = MemoryHandler(10**6, NEVER, flushOnClose=False)
         self._terminal = _TerminalHandler()
         self._terminal.setFormatter(_FORMAT)
         self._level = logging.INFO if is_master else logging.ERROR
@@ -65,9 +55,8 @@ class RunLog:
 
     def release(self) -> None:
         """Write the lines that were kept."""
-        records, self._waiting.records = self._waiting.records, []
-        for record in records:
-            logging.getLogger(record.name).handle(record)
+        self._waiting.setTarget(logging.getLogger('basicsr'))  # type: ignore[arg-type] # whose handlers are everyone's
+        self._waiting.flush()
 
     def close(self) -> None:
         """Take the handlers off and close the file."""

@@ -13,7 +13,7 @@ from tiny_restoring import CENTRES, SIDES, photograph, stand_in, tiny_weights
 import mmrbgan
 from mmrbgan.gfpganer import GFPGANer
 from mmrbgan.restoring.face_choice import FaceFile, read_face_file
-from mmrbgan.restoring.files.inputs import from_pillow
+from mmrbgan.restoring.files.inputs import as_picture, from_pillow
 from mmrbgan.restoring.settings import Settings
 from mmrbgan_arch.support.errors import UsageError
 from mmrbgan_data.images import UnreadableImageError
@@ -246,7 +246,7 @@ def test_16_bit_pillow_image_keeps_its_bits(mode):
 @pytest.mark.parametrize('mode', ['I', 'F'])
 def test_32_bit_pillow_image_is_refused(mode):
     with pytest.raises(UnreadableImageError, match=rf'image: {mode} pixels \(32 bits\); save it with 8 or 16 bits'):
-        from_pillow(Image.new(mode, (5, 7)))
+        as_picture(Image.new(mode, (5, 7)))
 
 
 @pytest.mark.parametrize(('mode', 'plain'), [('PA', 'RGBA'), ('RGBa', 'RGBA'), ('La', 'LA')])

@@ -1,17 +1,15 @@
 """Pictures from what other programs hold: arrays, Pillow images, tensors."""
 
-import io
 import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from mmrbgan_arch.support.errors import UsageError
 from mmrbgan_data.images import UnreadableImageError
 
-from .photo_file import PROFILE_OF_OTHER_COLOURS, Picture, decode_picture, read_picture
+from .photo_file import Picture, from_pillow, read_picture
 
 Photo = Any
 """A path, a Pillow image, an RGB(A) or grey array (uint8, uint16), or a float tensor (3, h, w) in [0, 1]."""
@@ -29,7 +27,10 @@ def as_picture(photo: Photo) -> tuple[str, Picture]:
     if isinstance(photo, np.ndarray):
         return 'array', from_array(photo)
     if hasattr(photo, 'getexif'):
-        return str(getattr(photo, 'filename', '') or 'image'), from_pillow(photo)
+        try:
+            return str(getattr(photo, 'filename', '') or 'image'), from_pillow(photo)
+        except UnreadableImageError as error:
+            raise UnreadableImageError(f'image: {error}') from error
     return 'tensor', from_tensor(photo)
 
 
@@ -50,25 +51,6 @@ def from_array(array: np.ndarray) -> Picture:
         return Picture(np.repeat(layers, 3, 2), grey=True)
     alpha = np.ascontiguousarray(layers[:, :, 3]) if channels == 4 else None
     return Picture(np.ascontiguousarray(layers[:, :, :3]), alpha)
-
-
-def from_pillow(image: Any) -> Picture:
-    """Take a Pillow image of any mode of 8 or 16 bits, turned upright, with its profile and EXIF.
-
-    Raises:
-        UnreadableImageError: a mode of 32 bits.
-    """
-    icc = image.info.get('icc_profile') if image.mode not in PROFILE_OF_OTHER_COLOURS else None
-    exif = image.info.get('exif')
-    if image.mode in ('I', 'F'):
-        raise UnreadableImageError(f'image: {image.mode} pixels (32 bits); save it with 8 or 16 bits')
-    if image.mode in ('I;16B', 'I;16L', 'I;16N'):
-        image = Image.fromarray(np.asarray(image).astype(np.uint16))
-    elif image.mode not in ('1', 'L', 'LA', 'P', 'RGB', 'RGBA', 'I;16'):
-        image = image.convert({'PA': 'RGBA', 'RGBa': 'RGBA', 'La': 'LA'}.get(image.mode, 'RGB'))
-    stream = io.BytesIO()
-    image.save(stream, 'PNG', compress_level=0, icc_profile=icc or None, exif=exif or None)
-    return decode_picture(stream.getvalue(), 'image')
 
 
 def from_tensor(tensor: Any) -> Picture:

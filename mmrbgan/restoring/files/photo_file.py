@@ -156,14 +156,31 @@ def _decode(image: Image.Image, content: bytes) -> Picture:
     if image.format in ('TIFF', 'HEIF') and getattr(image, 'n_frames', 1) > 1:
         raise UnreadableImageError('several pages; save them as single pictures')
     image.load()
-    array = _read_16_bits(image, content)
+    file_format = 'JPEG' if image.format == 'MPO' else str(image.format)
+    return dataclasses.replace(from_pillow(image, _read_16_bits(image, content)), format=file_format)
+
+
+def from_pillow(image: Image.Image, array: np.ndarray | None = None) -> Picture:
+    """Take a Pillow image of 8 or 16 bits, turned upright, with its profile and EXIF.
+
+    Args:
+        image: of any mode but those of 32 bits.
+        array: its pixels (h, w[, 2 to 4]), if they are known better than Pillow knows them.
+
+    Raises:
+        UnreadableImageError: a mode of 32 bits, or too large.
+    """
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise UnreadableImageError(f'{width}x{height} is too large; scale it down')
+    if array is None and image.mode.startswith('I;16'):
+        array = np.asarray(image).astype(np.uint16)
     icc = image.info.get('icc_profile') if image.mode not in PROFILE_OF_OTHER_COLOURS else None
     orientation, exif = _orientation(image)
     if array is None:
         array = np.asarray(image.convert(_plain_mode(image)))
     pixels, alpha, grey = _split(_turn(array, orientation))
-    file_format = 'JPEG' if image.format == 'MPO' else str(image.format)
-    return Picture(pixels, alpha, grey, file_format, icc or None, exif)
+    return Picture(pixels, alpha, grey, icc=icc or None, exif=exif)
 
 
 def _plain_mode(image: Image.Image) -> str:
