@@ -3,12 +3,10 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from torch import nn
-
-from mmrbgan_arch.gpen import convert_discriminator, convert_generator
-from mmrbgan_arch.hyperparameters import describe
-from mmrbgan_arch.weights_io import read_network, write_networks
+if TYPE_CHECKING:
+    from torch import nn
 
 GPEN_HELP = (
     "Fill MMRBGAN and its discriminator from GPEN's published files. The result computes exactly what GPEN computes "
@@ -32,6 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Convert, write, and print the options of each network."""
+    from mmrbgan_arch.hyperparameters import describe
+    from mmrbgan_arch.weights_io import write_networks
+
     networks = {'gpen': _gpen, 'arcface': _arcface}[args.source](args)
     write_networks(networks, args.output)
     for name, network in networks.items():
@@ -39,21 +40,16 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def convert_gpen(generator: Path, discriminator: Path | None, use_mmrb: bool = True) -> dict[str, nn.Module]:
-    """Convert GPEN's files; returns file name -> network.
+def _gpen(args: argparse.Namespace) -> 'dict[str, nn.Module]':
+    from mmrbgan_arch.gpen import convert_discriminator, convert_generator
 
-    Raises:
-        UsageError: a file is unreadable or holds another network.
-    """
-    networks: dict[str, nn.Module] = {'net_g.pth': convert_generator(generator, use_mmrb)}
-    if discriminator is not None:
-        networks['net_d.pth'] = convert_discriminator(discriminator)
+    networks: dict[str, nn.Module] = {'net_g.pth': convert_generator(args.generator, not args.without_mmrb)}
+    if args.discriminator is not None:
+        networks['net_d.pth'] = convert_discriminator(args.discriminator)
     return networks
 
 
-def _gpen(args: argparse.Namespace) -> dict[str, nn.Module]:
-    return convert_gpen(args.generator, args.discriminator, not args.without_mmrb)
+def _arcface(args: argparse.Namespace) -> 'dict[str, nn.Module]':
+    from mmrbgan_arch.weights_io import read_network
 
-
-def _arcface(args: argparse.Namespace) -> dict[str, nn.Module]:
     return {'net_identity.pth': read_network(args.weights, 'MMRBGANArcFace')}
