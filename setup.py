@@ -45,7 +45,7 @@ setup(
         *(f'mmrbgan_data.{room}' for room in find_packages('data')),
     ],
     package_dir={'mmrbgan_data': 'data'},
-    package_data={'mmrbgan': ['weights_files/*']},
+    package_data={'': ['py.typed'], 'mmrbgan': ['weights_files/*']},
     install_requires=REQUIRES,
     extras_require=EXTRAS,
     entry_points={
