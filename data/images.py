@@ -4,6 +4,7 @@ A decoder that returns half an image without a word is the rule (OpenCV fills a 
 first checked for their end.
 """
 
+import importlib
 import io
 import os
 import re
@@ -16,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import lmdb
 import numpy as np
 from PIL import Image, ImageOps
 
@@ -206,6 +206,18 @@ class ImageSource:
         )
 
 
+def import_lmdb() -> Any:
+    """Return the module lmdb, which only training needs.
+
+    Raises:
+        UsageError: it is not installed.
+    """
+    try:
+        return importlib.import_module('lmdb')
+    except ImportError as error:
+        raise UsageError("an LMDB needs the package lmdb; `pip install lmdb`, or 'mmrbgan[train]'") from error
+
+
 def open_lmdb(root: str) -> Any:
     """Return this process's one read-only environment of ``root``: LMDB allows no second one.
 
@@ -215,7 +227,7 @@ def open_lmdb(root: str) -> Any:
     if environment is not None and process != os.getpid():
         environment.close()
     if process != os.getpid():
-        environment = lmdb.open(root, readonly=True, lock=False, readahead=False, meminit=False)
+        environment = import_lmdb().open(root, readonly=True, lock=False, readahead=False, meminit=False)
         _ENVIRONMENTS[root] = os.getpid(), environment
     return environment
 

@@ -55,6 +55,16 @@ def is_available() -> bool:
     return 'basicsr' in sys.modules or importlib.util.find_spec('basicsr') is not None
 
 
+def how_to_install() -> str:
+    """Return how basicsr comes into this Python, if it can."""
+    if sys.version_info >= (3, 13):
+        return f'it cannot be built on Python 3.{sys.version_info.minor}; take Python 3.10 to 3.12'
+    return (
+        'run `pip install torch torchvision cython "setuptools<81" wheel`, then '
+        '`pip install --no-build-isolation "mmrbgan[train]"`'
+    )
+
+
 def connect() -> types.ModuleType:
     """Import basicsr and enter everything recorded into its registries; calling it again is harmless.
 
@@ -95,12 +105,7 @@ def _enter(kind: str, thing: Any) -> None:
 
 def _import_basicsr() -> types.ModuleType:
     if not is_available():
-        version = f'{sys.version_info.major}.{sys.version_info.minor}'
-        raise UsageError(
-            f'basicsr is not installed, and training and testing need it: with Python 3.10 to 3.12 (this is {version}) '
-            'run `pip install torch torchvision setuptools` and then '
-            '`pip install --no-build-isolation --no-deps basicsr==1.4.2`'
-        )
+        raise UsageError(f'training and testing need basicsr, which is not installed: {how_to_install()}')
     for mend in (_mend_distutils, _mend_torchvision, _mend_scipy):
         mend()
     try:

@@ -21,7 +21,7 @@ import numpy as np
 from mmrbgan_arch.support.atomic_files import write_bytes
 
 from ..components import COMPONENTS_FILE, LANDMARKS_FILE, write_components, write_landmarks
-from ..images import META_FILE, ImageSource
+from ..images import META_FILE, ImageSource, import_lmdb
 from .cropping import Crop, CropSettings, Skip, circles_of, crop_photograph
 from .journal import SPLITS, Entry, Journal, KeptFace
 from .lmdb_writer import restore_lmdb, write_lmdb
@@ -54,6 +54,8 @@ class DatasetBuilder:
 
     def build(self, photographs: list[Photograph]) -> list[Entry]:
         """Do what is not done yet, write every file, and return the entries in the photographs' order."""
+        if self.use_lmdb:
+            import_lmdb()  # told now, not after hours
         self.output.mkdir(parents=True, exist_ok=True)
         for split in SPLITS:
             restore_lmdb(self.output / f'{split}.lmdb')

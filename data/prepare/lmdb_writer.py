@@ -13,11 +13,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import lmdb
-
 from mmrbgan_arch.support.atomic_files import write_bytes, write_text
 
-from ..images import META_FILE, LmdbKeys, close_lmdb
+from ..images import META_FILE, LmdbKeys, close_lmdb, import_lmdb
 
 PAGE = 4096
 BATCH = 64 * 2**20  # bytes per transaction: memory stays small however large the set
@@ -39,7 +37,7 @@ def write_lmdb(target: Path, images: Iterable[tuple[str, bytes]], total_bytes: i
     building.chmod(0o777 & ~_umask())
     try:
         names = _write_images(building, images, total_bytes)
-    except lmdb.Error as error:  # how LMDB tells of a full disk
+    except import_lmdb().Error as error:  # how LMDB tells of a full disk
         shutil.rmtree(building, ignore_errors=True)
         raise OSError(errno.EIO, str(error), str(target)) from error
     meta = json.dumps({'files': names}, ensure_ascii=False)
@@ -57,7 +55,7 @@ def _umask() -> int:
 
 def _write_images(folder: Path, images: Iterable[tuple[str, bytes]], total_bytes: int) -> list[str]:
     names: list[str] = []
-    with lmdb.open(str(folder), map_size=PAGE * 256 + total_bytes * 5 // 4, map_async=True) as environment:
+    with import_lmdb().open(str(folder), map_size=PAGE * 256 + total_bytes * 5 // 4, map_async=True) as environment:
         batch: list[tuple[bytes, bytes]] = []
         size = 0
         for name, content in images:
@@ -80,7 +78,7 @@ def _commit(environment: Any, batch: list[tuple[bytes, bytes]]) -> None:
                 for key, content in batch:
                     transaction.put(key, content)
             return
-        except lmdb.MapFullError:
+        except import_lmdb().MapFullError:
             environment.set_mapsize(2 * environment.info()['map_size'])
 
 

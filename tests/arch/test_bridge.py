@@ -73,7 +73,7 @@ print(LooseVersion('1.10') > LooseVersion('1.9'), sys.modules['scipy.ndimage.fil
 
 def test_missing_basicsr_is_one_line_with_the_way_out(monkeypatch):
     monkeypatch.setattr(basicsr_bridge, 'is_available', lambda: False)
-    with pytest.raises(UsageError, match=r'basicsr==1\.4\.2') as caught:
+    with pytest.raises(UsageError, match='training and testing need basicsr') as caught:
         basicsr_bridge.connect()
     assert '\n' not in str(caught.value)
 

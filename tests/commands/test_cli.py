@@ -5,7 +5,6 @@ import sys
 import pytest
 
 from mmrbgan import cli
-from mmrbgan.commands import doctor
 from mmrbgan_arch.support.errors import UsageError
 from mmrbgan_arch.support.exit_status import guarded
 
@@ -72,12 +71,3 @@ def test_a_mistake_of_ours_keeps_its_traceback():
 
     with pytest.raises(ValueError, match='ours'):
         guarded(fail, argparse.Namespace())
-
-
-def test_the_doctor_names_what_is_broken(monkeypatch, capsys):
-    def missing():
-        raise UsageError('basicsr is not installed')
-
-    monkeypatch.setattr('mmrbgan.commands.doctor.basicsr_bridge.connect', missing)
-    assert doctor.run(argparse.Namespace()) == 1
-    assert 'BROKEN           basicsr is not installed; training and testing need it' in capsys.readouterr().out
