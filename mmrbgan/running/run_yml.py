@@ -65,7 +65,9 @@ def load_yml(path: str | Path) -> dict[str, Any]:
         text = Path(path).expanduser().read_text(encoding='utf-8')
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else 'not a text file'
-        raise UsageError(f'{path}: {reason}; give the path of an option file after -opt') from error
+        raise UsageError(
+            f'{path}: {reason}; after -opt give the path of an option file or a name of `mmrbgan options list`'
+        ) from error
     options = _parse(text, str(path))
     if not isinstance(options, dict):
         raise UsageError(f'{path}: expected keys and values, such as `name: my_run`')

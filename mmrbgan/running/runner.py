@@ -35,7 +35,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add BasicSR's flags."""
     add = parser.add_argument
-    add('-opt', '--opt', required=True, metavar='F', help='the option file (yml)')
+    add(
+        '-opt',
+        '--opt',
+        required=True,
+        metavar='F',
+        help='the option file (yml), or the name of one that ships (`mmrbgan options list`)',
+    )
     add('--auto_resume', action='store_true', help='go on from the newest complete checkpoint of this run')
     add('--launcher', choices=('none', 'pytorch'), default='none', help='pytorch: started by torchrun')
     add('--force_yml', nargs='+', default=[], metavar='A:B=C', help='options to set, such as train:total_iter=100')

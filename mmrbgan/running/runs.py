@@ -19,7 +19,7 @@ from mmrbgan_model.checkpoints import checkpointing
 from mmrbgan_model.checkpoints.versions import installed_versions
 from mmrbgan_model.ranks import rank_and_size
 
-from . import folders, loaders, option_checks, processes, run_yml
+from . import folders, loaders, option_checks, option_files, processes, run_yml
 from .feed import BatchFeed
 from .log import ProgressBar, RunLog
 from .signals import RunStoppedError, StopSignals
@@ -47,6 +47,7 @@ class Run:
 
     def parse_options(self, root_path: str, is_train: bool) -> tuple[dict[str, Any], argparse.Namespace]:
         """Read and check the options, start the processes, set the seeds."""
+        self.args.opt = str(option_files.find(self.args.opt))  # BasicSR copies it beside the run
         given = run_yml.load_yml(self.args.opt)
         created = run_yml.apply_overrides(given, self.args.force_yml)
         self._draws_seed = given.get('manual_seed') is None
