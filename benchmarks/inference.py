@@ -17,6 +17,7 @@ precision, measured in every round.
 """
 
 import argparse
+import functools
 import json
 import resource
 import statistics
@@ -405,12 +406,13 @@ def count_map_bytes(network: nn.Module) -> float:
 
 def show_start() -> None:
     """Print how long importing and `--help` take, each the least of five processes."""
+    run = functools.partial(subprocess.run, check=True)
     inside = 'import time; t = time.perf_counter(); import mmrbgan; print(time.perf_counter() - t)'
-    imports = [subprocess.run([sys.executable, '-c', inside], capture_output=True, text=True) for _ in range(5)]
+    imports = [run([sys.executable, '-c', inside], capture_output=True, text=True) for _ in range(5)]
     print(f'import mmrbgan: {min(float(done.stdout) for done in imports):.3f} s')
     for title, command in (('mmrbgan --help', ['-m', 'mmrbgan.cli', '--help']), ('python itself', ['-c', 'pass'])):
         whole = [sys.executable, *command]
-        least = min(timed(lambda whole=whole: subprocess.run(whole, capture_output=True), '') for _ in range(5))
+        least = min(timed(lambda whole=whole: run(whole, capture_output=True), '') for _ in range(5))
         print(f'{title}: {least:.3f} s')
 
 

@@ -78,7 +78,7 @@ class DlibDetector:
 
     def landmarks(self, image: np.ndarray, box: Sequence[float]) -> np.ndarray:
         """Return the 68 landmarks (68, 2) of the face in ``box`` (x1 y1 x2 y2) of RGB uint8 (h, w, 3)."""
-        import dlib  # type: ignore[import-untyped]
+        import dlib
 
         return self._points(np.ascontiguousarray(image), dlib.rectangle(*(round(float(edge)) for edge in box)))
 
@@ -183,7 +183,7 @@ def _import_dlib() -> Any:
 
 def _load_retinaface(network: str, path: Path, device: str) -> Any:
     import torch
-    from facexlib.detection.retinaface import RetinaFace  # type: ignore[import-untyped]
+    from facexlib.detection.retinaface import RetinaFace
 
     from mmrbgan_arch.weights_io import load_into
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mmrbgan_arch.support.atomic_files import write_bytes
 from mmrbgan_arch.support.errors import UsageError
@@ -67,7 +67,7 @@ def decode_image(content: bytes, name: str) -> np.ndarray:
         raise UnreadableImageError(f'{name}: too large; scale it down') from error
     # Decoders answer a damaged file with any exception (SyntaxError, struct.error, cv2.error, ...).
     except Exception as error:
-        reason = 'not an image' if isinstance(error, Image.UnidentifiedImageError) else f'unreadable image ({error})'
+        reason = 'not an image' if isinstance(error, UnidentifiedImageError) else f'unreadable image ({error})'
         raise UnreadableImageError(f'{name}: {" ".join(reason.split())}') from error
 
 

@@ -2,4 +2,4 @@
 
 from .bridges.comfyui_node import NODE_CLASS_MAPPINGS, NODE_DISPLAY_NAME_MAPPINGS, RestoreFaces, load_restorer
 
-__all__ = ['RestoreFaces', 'load_restorer', 'NODE_CLASS_MAPPINGS', 'NODE_DISPLAY_NAME_MAPPINGS']
+__all__ = ['NODE_CLASS_MAPPINGS', 'NODE_DISPLAY_NAME_MAPPINGS', 'RestoreFaces', 'load_restorer']

@@ -2,4 +2,4 @@
 
 from .bridges.gfpgan_api import FACE_SIZE, GFPGANer
 
-__all__ = ['GFPGANer', 'FACE_SIZE']
+__all__ = ['FACE_SIZE', 'GFPGANer']

@@ -2,4 +2,4 @@
 
 from .bridges.spandrel_loader import MARKS, MMRBGANArchitecture, register, restore_unit
 
-__all__ = ['MMRBGANArchitecture', 'register', 'restore_unit', 'MARKS']
+__all__ = ['MARKS', 'MMRBGANArchitecture', 'register', 'restore_unit']

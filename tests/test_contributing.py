@@ -20,13 +20,13 @@ FOLDERS = {
     'mmrbgan_model': 'mmrbgan_model',
     'data': 'mmrbgan_data',
 }
-BLOCK = re.compile(r'```python\n# (\S+), (?:(new)|(before|after) `([^`]+)`)\n(.*?)```', re.S)
+BLOCK = re.compile(r'```python\n# (\S+), (?:(new)|(before|after) `([^`]+)`)\n(.*?)```', re.DOTALL)
 RECIPES = {
     title: BLOCK.findall(text)
     for title, text in re.findall(
         r'^## How to add an? (\w[\w ]*)\n(.*?)(?=^## )',
         (ROOT / 'CONTRIBUTING.md').read_text(encoding='utf-8'),
-        re.S | re.M,
+        re.DOTALL | re.MULTILINE,
     )
 }
 CHECKS = r"""
@@ -139,7 +139,7 @@ def apply(root, path, new, side, anchor, content):
         file.write_text(content, encoding='utf-8')
         return
     text = file.read_text(encoding='utf-8')
-    places = [match.start() for match in re.finditer(rf'^{re.escape(anchor)}', text, re.M)]
+    places = [match.start() for match in re.finditer(rf'^{re.escape(anchor)}', text, re.MULTILINE)]
     assert len(places) == 1, f'{path}: {anchor!r} begins {len(places)} lines'
     place = places[0] if side == 'before' else text.index('\n', places[0]) + 1
     file.write_text(text[:place] + content + text[place:], encoding='utf-8')

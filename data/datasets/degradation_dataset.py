@@ -66,7 +66,7 @@ class DegradationDatasetOptions(DatasetOptions):
 
 
 @register_dataset
-class MMRBGANDegradationDataset(Dataset):
+class MMRBGANDegradationDataset(Dataset[Any]):
     """Samples are a function of (seed, epoch, position) alone, whatever the number of workers or processes.
 
     A sample is a dict: ``lq`` and ``gt`` float32 (3, s, s) RGB in [-1, 1]; ``component_boxes`` float32 (k, 4) x1 y1 x2

@@ -27,7 +27,9 @@ class ResumableSampler(Sampler[Any]):
         seed: of the order.
     """
 
-    def __init__(self, dataset: Dataset, num_replicas: int = 1, rank: int = 0, ratio: float = 1, seed: int = 0) -> None:
+    def __init__(
+        self, dataset: Dataset[Any], num_replicas: int = 1, rank: int = 0, ratio: float = 1, seed: int = 0
+    ) -> None:
         self.dataset = dataset
         self.num_replicas, self.rank, self.seed, self.epoch = num_replicas, rank, seed, 0
         self._length = math.ceil(len(dataset) * ratio)  # type: ignore[arg-type]

@@ -37,7 +37,7 @@ class TestDatasetOptions(DatasetOptions):
 
 
 @register_dataset
-class MMRBGANTestDataset(Dataset):
+class MMRBGANTestDataset(Dataset[Any]):
     """Images sorted by name; each degraded with a seed of its own that follows from ``seed`` and its file name.
 
     A sample is a dict: ``lq`` and, where known, ``gt`` float32 (3, s, s) RGB in [-1, 1]; ``lq_path``, ``gt_path``.

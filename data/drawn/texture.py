@@ -255,7 +255,7 @@ def _curve(points: np.ndarray, count: int = 16) -> np.ndarray:
 
 
 def _fixed(point: np.ndarray) -> tuple[int, int]:
-    return int(round(point[0] * 2**SHIFT)), int(round(point[1] * 2**SHIFT))
+    return round(point[0] * 2**SHIFT), round(point[1] * 2**SHIFT)
 
 
 def _colour(value: Colour) -> Sequence[float] | float:

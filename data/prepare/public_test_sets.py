@@ -103,7 +103,7 @@ def make_test_set(name: str, root: Path, output: Path, settings: CropSettings) -
             write_bytes(path, face.content)
             if len(face.landmarks) > 5:
                 landmarks[path.name] = face.landmarks
-            files.append(_record(candidate, face, root))
+            files.append(_record(candidate, root))
             bar.update()
     if landmarks:  # from which `mmrbgan evaluate --by-pose` takes the pose
         write_landmarks(folder / LANDMARKS_FILE, landmarks)
@@ -149,7 +149,7 @@ def _face(candidate: Candidate, settings: CropSettings) -> Crop | Skip:
     return crop_photograph(candidate.path, settings, known)[0]
 
 
-def _record(candidate: Candidate, face: Crop, root: Path) -> dict[str, str]:
+def _record(candidate: Candidate, root: Path) -> dict[str, str]:
     source = hashlib.sha256(candidate.path.read_bytes()).hexdigest()
     return {'file': f'{candidate.name}.png', 'source': _relative(candidate.path, root), 'source_sha256': source}
 

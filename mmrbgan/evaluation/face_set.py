@@ -91,7 +91,7 @@ def _without_suffix(restored: dict[str, int], partners: dict[str, int] | None) -
     """BasicSR names a result ``NAME_SUFFIX.png``: cut the ending that all names share, if the rest has partners."""
     if partners is None or set(restored) & set(partners):
         return restored
-    ending = os.path.commonprefix([name[::-1] for name in restored])[::-1]
+    ending = os.path.commonprefix([name[::-1] for name in restored])[::-1]  # noqa: RUF071 (of names, not of paths)
     for start in (i for i, letter in enumerate(ending) if letter == '_'):
         cut = {name.removesuffix(ending[start:]): place for name, place in restored.items()}
         if set(cut) & set(partners):

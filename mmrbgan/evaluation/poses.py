@@ -4,6 +4,7 @@ The measure is ``yaw_of``'s: the nose tip's offset from the middle of the eyes a
 """
 
 import dataclasses
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,6 @@ def find_poses(faces: EvaluationSet, landmarks: str | None) -> PoseFinder:
 def pose_masks(yaws: list[float | None]) -> list[tuple[str, np.ndarray]]:
     """Return (label, bool mask (n,)) of every bin that holds a face."""
     turned = np.array([np.nan if yaw is None else abs(yaw) for yaw in yaws])
-    masks = [(turned >= low) & (turned < high) for low, high in zip(YAW_EDGES, YAW_EDGES[1:], strict=False)]
+    masks = [(turned >= low) & (turned < high) for low, high in pairwise(YAW_EDGES)]
     masks.append(np.isnan(turned))
     return [(label, mask) for label, mask in zip((*LABELS, 'pose unknown'), masks, strict=True) if mask.any()]

@@ -2,7 +2,7 @@
 
 import io
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from textwrap import shorten
 from typing import Any
 
@@ -23,7 +23,7 @@ def plot_methods(records: list[Record]) -> str:
     if not names or len(records) < 2:
         return ''
 
-    def draw(axes, name):  # type: ignore[no-untyped-def]
+    def draw(axes: Any, name: str) -> None:
         for place, record in enumerate(reversed(records)):
             _point(axes, record.summaries.get(name), place, horizontal=True)
         axes.set_yticks(
@@ -40,7 +40,7 @@ def plot_poses(records: list[Record]) -> str:
     labels = list(dict.fromkeys(pose.label for record in records for pose in record.poses))
     names = [name for name in _names(records) if len(labels) > 1]
 
-    def draw(axes, name):  # type: ignore[no-untyped-def]
+    def draw(axes: Any, name: str) -> None:
         for index, record in enumerate(records):
             found = [(labels.index(pose.label), pose.summaries.get(name)) for pose in record.poses]
             kept = [(place, one) for place, one in found if _finite([one])]
@@ -62,8 +62,8 @@ def _finite(summaries: Iterable[Summary | None]) -> bool:
     return any(one is not None and one.mean is not None and math.isfinite(one.mean) for one in summaries)
 
 
-def _point(axes, one, place, horizontal, colour='#1f5fa8'):  # type: ignore[no-untyped-def]
-    if not _finite([one]):
+def _point(axes: Any, one: Summary | None, place: float, horizontal: bool, colour: str = '#1f5fa8') -> None:
+    if one is None or one.mean is None or not _finite([one]):
         return
     ends = [[one.mean - one.low], [one.high - one.mean]] if one.low is not None and one.high is not None else None
     if horizontal:
@@ -72,7 +72,9 @@ def _point(axes, one, place, horizontal, colour='#1f5fa8'):  # type: ignore[no-u
         axes.errorbar([place], [one.mean], yerr=ends, fmt='o', ms=4, color=colour, capsize=2)
 
 
-def _panels(names, draw, height, legend=False, same_y=False):  # type: ignore[no-untyped-def]
+def _panels(
+    names: list[str], draw: Callable[[Any, str], None], height: float, legend: bool = False, same_y: bool = False
+) -> str:
     """Lay the metrics out in rows of panels and return the SVG."""
     import matplotlib
 

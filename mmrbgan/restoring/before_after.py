@@ -15,8 +15,7 @@ def before_after_sheet(result: RestoredPhoto) -> np.ndarray:
     photos = [_fit(to_8_bits(picture.pixels), PHOTO_SIDE) for picture in (result.before, result.picture)]
     rows = [_titled(np.hstack([photos[0], _gap(photos[0].shape[0]), photos[1]]), 'before | after')]
     pairs = [_pair(face, number) for number, face in enumerate(result.restored_faces[:MOST_FACES], 1)]
-    for start in range(0, len(pairs), PAIRS_PER_ROW):
-        rows.append(np.hstack(pairs[start : start + PAIRS_PER_ROW]))
+    rows += [np.hstack(pairs[start : start + PAIRS_PER_ROW]) for start in range(0, len(pairs), PAIRS_PER_ROW)]
     width = max(row.shape[1] for row in rows)
     return np.vstack([_widen(row, width) for row in rows])
 

@@ -81,7 +81,7 @@ def load_parsenet(path: str | Path, device: str = 'cpu') -> Any:
         UsageError: the file is no such weights.
     """
     import torch
-    from facexlib.parsing.parsenet import ParseNet  # type: ignore[import-untyped]
+    from facexlib.parsing.parsenet import ParseNet
 
     from mmrbgan_arch.weights_io import load_into
 

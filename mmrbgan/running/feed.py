@@ -13,7 +13,7 @@ class BatchFeed:
 
     def __init__(
         self,
-        loader: DataLoader,
+        loader: DataLoader[Any],
         sampler: EpochSampler,
         start: dict[str, int],
         total: int,

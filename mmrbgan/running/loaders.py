@@ -25,7 +25,7 @@ _LOGGER = logging.getLogger(__name__)
 class EpochSampler(ResumableSampler):
     """A ResumableSampler that also seeds the loader's workers, from the seed, the rank and the epoch."""
 
-    def __init__(self, dataset: Dataset, num_replicas: int, rank: int, ratio: int, seed: int) -> None:
+    def __init__(self, dataset: Dataset[Any], num_replicas: int, rank: int, ratio: int, seed: int) -> None:
         """Make the sampler; ``generator`` belongs into the DataLoader."""
         super().__init__(dataset, num_replicas=num_replicas, rank=rank, ratio=ratio, seed=seed)
         self.generator = torch.Generator()
@@ -39,7 +39,7 @@ class EpochSampler(ResumableSampler):
         self.generator.manual_seed(int(entropy[0]) >> 1)
 
 
-def train_loader(dataset: Any, options: Mapping[str, Any], sampler: EpochSampler, on_gpu: bool) -> DataLoader:
+def train_loader(dataset: Any, options: Mapping[str, Any], sampler: EpochSampler, on_gpu: bool) -> DataLoader[Any]:
     """Build the loader of the training set.
 
     Raises:
@@ -65,7 +65,7 @@ def train_loader(dataset: Any, options: Mapping[str, Any], sampler: EpochSampler
     )
 
 
-def test_loader(dataset: Any, options: Mapping[str, Any]) -> DataLoader:
+def test_loader(dataset: Any, options: Mapping[str, Any]) -> DataLoader[Any]:
     """Build the loader of a validation or test set: one picture at a time, in order.
 
     Raises:

@@ -63,7 +63,7 @@ def start(options: Mapping[str, Any] | None, num_gpu: int) -> None:
     if 'RANK' not in os.environ or 'WORLD_SIZE' not in os.environ:
         raise UsageError('--launcher pytorch: start with `torchrun --nproc_per_node=N --no-python basicsr train ...`')
     if num_gpu:
-        torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', 0)))
+        torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', '0')))
     backend = settings.backend if settings.backend != 'auto' else ('nccl' if num_gpu else 'gloo')
     timeout = timedelta(seconds=settings.timeout)
     dist.init_process_group(backend, timeout=timeout)

@@ -24,7 +24,7 @@ class LoggerOptions:
     """Iterations between two checkpoints."""
     use_tb_logger: bool = True
     """Write TensorBoard files under tb_logger/."""
-    wandb: Mapping | None = None
+    wandb: Mapping[str, Any] | None = None
     """project and resume_id of Weights & Biases, which follows TensorBoard."""
 
     def __post_init__(self) -> None:
@@ -40,7 +40,7 @@ class _Loader(yaml.SafeLoader):
         """Build a dict, or raise where a key comes twice."""
         seen: set[Any] = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            key = self.construct_object(key_node, deep=True)
             if key in seen and key != '<<':
                 raise yaml.constructor.ConstructorError(None, None, f'the key {key!r} comes twice', key_node.start_mark)
             seen.add(key)

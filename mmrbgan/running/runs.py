@@ -104,7 +104,7 @@ class Run:
         opt['path'] = {**paths, **folders.run_paths(self.root, opt['name'], is_train)}
 
     def _complete_dataset(self, phase: str, section: Mapping[str, Any]) -> dict[str, Any]:
-        added: dict[str, Any] = {'phase': phase.split('_')[0], 'name': section.get('name', phase)}
+        added: dict[str, Any] = {'phase': phase.split('_', maxsplit=1)[0], 'name': section.get('name', phase)}
         if 'scale' in self.opt:
             added['scale'] = self.opt['scale']
         if 'seed' not in section and option_checks.has_option(section['type'], 'seed'):
@@ -209,7 +209,7 @@ class TrainRun(Run):
         self.bar = ProgressBar(self.total, start_iter, is_master=opt['rank'] == 0)
         return _Messages(lines, self.bar)
 
-    def prefetcher(self, loader: DataLoader) -> BatchFeed:
+    def prefetcher(self, loader: DataLoader[Any]) -> BatchFeed:
         """Return what feeds the loop."""
         on_gpu = self.opt['num_gpu'] > 0
         self.feed = BatchFeed(loader, self.sampler, self.start, self.total, on_gpu, self._after_step)
@@ -308,7 +308,7 @@ def once_per_iteration(validation: Callable[..., None]) -> Callable[..., None]:
     """Let a loader be validated once per iteration; BasicSR validates the last one twice."""
     done: dict[int, Any] = {}
 
-    def validate(loader: DataLoader, current_iter: Any, *args: Any, **kwargs: Any) -> None:
+    def validate(loader: DataLoader[Any], current_iter: Any, *args: Any, **kwargs: Any) -> None:
         if done.get(id(loader)) != current_iter:
             done[id(loader)] = current_iter
             validation(loader, current_iter, *args, **kwargs)

@@ -127,7 +127,7 @@ def _load_numpy(path: Path) -> dict[str, object]:
     """Load a torch file that may hold plain numpy arrays, and nothing else that runs."""
     from numpy._core import multiarray  # the name pickles of both numpy 1 and 2 resolve to
 
-    reconstruct = multiarray._reconstruct  # type: ignore[attr-defined]
+    reconstruct = multiarray._reconstruct
     names = [(reconstruct, f'numpy.{core}.multiarray._reconstruct') for core in ('core', '_core')]
     scalars = [(multiarray.scalar, f'numpy.{core}.multiarray.scalar') for core in ('core', '_core')]
     plain = [np.ndarray, np.dtype, type(np.dtype(np.float64)), type(np.dtype(np.float32))]

@@ -266,7 +266,7 @@ def test_widths_that_vanish_are_refused():
 
 
 def test_odd_widths_are_refused_where_an_mmrb_stands():
-    with pytest.raises(ValueError, match='odd widths {8: 3, 16: 3}'):
+    with pytest.raises(ValueError, match=r'odd widths {8: 3, 16: 3}'):
         arch.MMRBGAN(32, narrow=3 / 512)
 
 

@@ -100,7 +100,7 @@ def test_export_that_differs_leaves_what_was_there(network, tmp_path, monkeypatc
 
     monkeypatch.setattr(export, 'export_torchscript', wrong)
     (tmp_path / 'net.pt').write_bytes(b'earlier')
-    with pytest.raises(UsageError, match='differs from PyTorch by 1.0e-02'):
+    with pytest.raises(UsageError, match=r'differs from PyTorch by 1.0e-02'):
         export.export(network, 32, tmp_path / 'net.pt', 'torchscript')
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b'earlier']
 

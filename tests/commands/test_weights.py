@@ -22,7 +22,7 @@ FILES = ('GPEN-BFR-512.pth', 'GPEN-BFR-512-D.pth')
 class Handler(http.server.BaseHTTPRequestHandler):
     """Serves ``server.files``; understands ranges; ends after ``server.bytes_left`` bytes, if that is set."""
 
-    def do_GET(self):  # noqa: N802
+    def do_GET(self):
         server = self.server
         server.asked.append(dict(self.headers))
         content = server.files.get(self.path.strip('/'))

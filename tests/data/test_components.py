@@ -148,7 +148,7 @@ def test_size_that_is_none_is_one_line(tmp_path, size):
 )
 def test_damaged_json_is_one_line(tmp_path, text):
     (tmp_path / 'components.json').write_text(text)
-    with pytest.raises(UsageError, match='components.json: not a') as error:
+    with pytest.raises(UsageError, match=r'components.json: not a') as error:
         c.read_components(tmp_path / 'components.json')
     assert '\n' not in str(error.value)
 
@@ -156,7 +156,7 @@ def test_damaged_json_is_one_line(tmp_path, text):
 @pytest.mark.parametrize('text', ['a.png,68,0,1,2\n', 'a.png,67,0' + ',1' * 134, 'a.png,x,0\n'])
 def test_damaged_csv_is_one_line(tmp_path, text):
     (tmp_path / 'landmarks.csv').write_text(text)
-    with pytest.raises(UsageError, match='landmarks.csv: not a') as error:
+    with pytest.raises(UsageError, match=r'landmarks.csv: not a') as error:
         c.read_components(tmp_path / 'landmarks.csv')
     assert '\n' not in str(error.value)
 

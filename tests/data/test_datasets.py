@@ -223,7 +223,7 @@ def test_image_that_is_not_square_is_bad(faces):
 
 def test_box_outside_the_image_is_one_line(faces):
     write_components(faces / 'components.json', {'1.png': np.full((len(NAMES), 3), 99, np.float32)}, SIZE)
-    with pytest.raises(UsageError, match="of '1.png' lies outside its 32x32 image"):
+    with pytest.raises(UsageError, match=r"of '1.png' lies outside its 32x32 image"):
         training(faces)[1]
 
 
@@ -252,7 +252,7 @@ def test_pair_is_mirrored_together(faces):
 
 def test_missing_partner_is_named_unless_mixed(faces):
     lq = paired_folder(faces, range(4))
-    with pytest.raises(UsageError, match="1 of 5 gt images have no partner .* first '4.png'"):
+    with pytest.raises(UsageError, match=r"1 of 5 gt images have no partner .* first '4.png'"):
         training(faces, dataroot_lq=str(lq))
     assert len(training(faces, dataroot_lq=str(lq), paired_ratio=0.5)) == 5
 
@@ -285,7 +285,7 @@ def test_lq_with_gt_is_paired_by_stem(faces):
 
 def test_lq_without_its_gt_is_named(faces):
     lq = paired_folder(faces, ['9'])
-    with pytest.raises(UsageError, match='9.jpg'):
+    with pytest.raises(UsageError, match=r'9.jpg'):
         scored(dataroot_lq=str(lq), dataroot_gt=str(faces))
 
 
@@ -361,12 +361,12 @@ def test_pose_balance_needs_landmarks_of_these_faces(faces, turned_faces):
     with pytest.raises(UsageError, match='knows none of the 5 images'):
         training(faces, pose_balance=0.5)
     (faces / 'landmarks.csv').write_text('a,b\n')
-    with pytest.raises(UsageError, match='not a landmarks.csv'):
+    with pytest.raises(UsageError, match=r'not a landmarks.csv'):
         training(faces, pose_balance=0.5)
 
 
 def test_pose_balance_is_a_share(faces):
-    with pytest.raises(UsageError, match='pose_balance: 2.0 is not a share'):
+    with pytest.raises(UsageError, match=r'pose_balance: 2.0 is not a share'):
         training(faces, pose_balance=2)
 
 

@@ -112,12 +112,12 @@ def test_models_are_found_without_importing_their_package():
 
 def test_wrong_weights_are_one_line(tmp_path):
     torch.save({'a': torch.zeros(1)}, tmp_path / 'other.pth')
-    with pytest.raises(UsageError, match='^[^\n]*not weights of this RetinaFace'):
+    with pytest.raises(UsageError, match=r'^[^\n]*not weights of this RetinaFace'):
         RetinaFaceDetector(weights=tmp_path / 'other.pth')
 
 
 def test_unknown_network_is_refused():
-    with pytest.raises(UsageError, match='known: mobile0.25, resnet50'):
+    with pytest.raises(UsageError, match=r'known: mobile0.25, resnet50'):
         RetinaFaceDetector('mobile')
 
 

@@ -75,7 +75,7 @@ def test_unknown_split_and_missing_real_faces_are_one_line(cache, monkeypatch):
     with pytest.raises(UsageError, match='quick-faces/test: only'):
         faces.quick_faces('test')
     monkeypatch.setenv('MMRBGAN_FACES', str(cache / 'gone'))
-    with pytest.raises(UsageError, match="MMRBGAN_FACES: no folder '.*gone/train256'"):
+    with pytest.raises(UsageError, match=r"MMRBGAN_FACES: no folder '.*gone/train256'"):
         faces.quick_faces('train')
 
 

@@ -157,7 +157,7 @@ def test_unreadable_content_is_named(content, reason):
 
 
 def test_missing_file_is_named(tmp_path):
-    with pytest.raises(UnreadableImageError, match='gone.png'):
+    with pytest.raises(UnreadableImageError, match=r'gone.png'):
         read_image(tmp_path / 'gone.png')
 
 

@@ -145,7 +145,7 @@ def test_heic_is_read_and_written_as_png():
 
 
 def test_heic_of_several_pictures_is_refused():
-    with pytest.raises(UnreadableImageError, match='^photo: several pages'):
+    with pytest.raises(UnreadableImageError, match=r'^photo: several pages'):
         decode_picture(heic(noise(64, 64, 3), noise(64, 64, 3)), 'photo')
 
 
@@ -156,12 +156,12 @@ def test_heic_of_several_pictures_is_refused():
 )
 def test_16_bit_tiff_that_would_come_out_wrong_is_refused(options):
     array = noise(3, 5, 7, dtype=np.uint16) if 'planarconfig' in options else noise(5, 7, dtype=np.uint16)
-    with pytest.raises(UnreadableImageError, match='^photo: 16 bits in an unusual form; save it as plain 16-bit PNG$'):
+    with pytest.raises(UnreadableImageError, match=r'^photo: 16 bits in an unusual form; save it as plain 16-bit PNG$'):
         decode_picture(tiff(array, **options), 'photo')
 
 
 def test_tiff_of_several_pages_is_refused():
-    with pytest.raises(UnreadableImageError, match='^photo: several pages; save them as single pictures$'):
+    with pytest.raises(UnreadableImageError, match=r'^photo: several pages; save them as single pictures$'):
         decode_picture(tiff(noise(2, 5, 7), photometric='minisblack'), 'photo')
 
 

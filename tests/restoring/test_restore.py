@@ -145,7 +145,7 @@ def test_impossible_landmarks_are_refused(restorer, landmarks):
 
 def test_score_that_is_no_number_is_refused(restorer):
     entry = {'landmarks': stand_in(photograph())[0].landmarks.tolist(), 'score': None}
-    with pytest.raises(UsageError, match='edited: array: .*"score"'):
+    with pytest.raises(UsageError, match=r'edited: array: .*"score"'):
         restorer.restore(photograph(), Settings(faces=FaceFile('edited', {'array': [entry]})))
 
 
@@ -322,7 +322,7 @@ def test_gfpganers_background(weights, monkeypatch):
 
 def test_no_weights_is_one_line_that_says_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setattr('mmrbgan.restoring.default_weights.packaged_weights.__defaults__', (tmp_path,))
-    with pytest.raises(UsageError, match='no weights: .* --weights FILE'):
+    with pytest.raises(UsageError, match=r'no weights: .* --weights FILE'):
         mmrbgan.Restorer()
 
 

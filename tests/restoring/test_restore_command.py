@@ -392,7 +392,7 @@ def hostile_arguments(tmp_path, source):
 def test_hostile_arguments_end_in_one_line(call, folder, tmp_path, number):
     arguments, reason = hostile_arguments(tmp_path, save(folder / 'a.png'))[number]
     before = files_below(tmp_path)
-    status, out, err = call(*arguments, own_weights='--weights' not in map(str, arguments))
+    status, _, err = call(*arguments, own_weights='--weights' not in map(str, arguments))
     assert status == 2
     assert reason in err
     assert len(err.strip().splitlines()) == 1

@@ -13,7 +13,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from mmrbgan_data.images import MAX_PIXELS, UnreadableImageError, open_image
 
@@ -87,7 +87,7 @@ def decode_picture(content: bytes, name: str) -> Picture:
     except MemoryError as error:
         raise UnreadableImageError(f'{name}: does not fit into memory; scale it down') from error
     except Exception as error:  # decoders answer a damaged file with any exception
-        reason = 'not an image' if isinstance(error, Image.UnidentifiedImageError) else f'unreadable image ({error})'
+        reason = 'not an image' if isinstance(error, UnidentifiedImageError) else f'unreadable image ({error})'
         raise UnreadableImageError(f'{name}: {" ".join(reason.split())}') from error
 
 
