@@ -24,14 +24,12 @@ from mmrbgan_arch.support.atomic_files import write_bytes
 from mmrbgan_arch.support.errors import UsageError
 from mmrbgan_arch.support.json_text import parse_json
 
-SUFFIXES = frozenset(
-    ('.png', '.jpg', '.jpeg', '.jfif', '.webp', '.bmp', '.tif', '.tiff', '.ppm', '.gif', '.avif', '.heic', '.heif')
-)
+from .image_formats import SUFFIXES, is_heic, readable_formats
+
 META_FILE = 'meta.json'  # ours; BasicSR's is meta_info.txt
 BASICSR_META_FILE = 'meta_info.txt'
 MAX_PIXELS = 178_956_970  # Pillow's own limit: 0.5 GB once decoded
 
-_HEIC_BRANDS = (b'heic', b'heix', b'heim', b'heis', b'hevc', b'hevx', b'mif1', b'msf1')
 _PNG, _JPEG = b'\x89PNG\r\n\x1a\n', b'\xff\xd8\xff'
 _PNG_END, _JPEG_END = b'IEND\xaeB`\x82', b'\xff\xd9'
 _PNG_LEAST = 45  # bytes: signature, header and end
@@ -89,9 +87,9 @@ def open_image(content: bytes) -> Image.Image:
     """
     if not content:
         raise UnreadableImageError('empty file')
-    if content[4:8] == b'ftyp' and content[8:12] in _HEIC_BRANDS and b'avif' not in content[8:40]:
+    if is_heic(content):
         return _open_heic(content)
-    return Image.open(io.BytesIO(content))
+    return Image.open(io.BytesIO(content), formats=readable_formats())
 
 
 def probe_image(content: bytes, name: str) -> tuple[int, int]:

@@ -12,7 +12,7 @@ import numpy as np
 from mmrbgan_arch.support.errors import UsageError
 
 from ..components import read_landmark_rows
-from ..images import list_images
+from ..photograph_files import Listing, list_photographs, tell_skipped
 
 FFHQ_SIDE, FFHQ_WILD = 1024, 'in-the-wild-images'
 FFHQ_SPLITS = {'training': 'train', 'validation': 'val'}
@@ -39,7 +39,9 @@ class Photograph:
     landmarks_side: int | None = None
 
 
-def find_photographs(folder: Path, landmarks: Path | None = None, val_share: float = 0.05) -> list[Photograph]:
+def find_photographs(
+    folder: Path, landmarks: Path | None = None, val_share: float = 0.05, listing: Listing | None = None
+) -> list[Photograph]:
     """Return the photographs under ``folder``, sorted by name.
 
     Args:
@@ -47,15 +49,18 @@ def find_photographs(folder: Path, landmarks: Path | None = None, val_share: flo
         landmarks: a landmarks.csv, or FFHQ's ``ffhq-dataset-v2.json``, whose own split is kept.
         val_share: about this share of the photographs goes to validation, and at least one (0: none); which ones
             follows from their names.
+        listing: of the folder, where it was listed before.
 
     Raises:
         UsageError: no such folder, no image in it, or a damaged file of landmarks.
     """
     if not folder.is_dir():
         raise UsageError(f'PHOTOS: no folder {str(folder)!r}')
-    names = list_images(folder)
+    listing = listing or list_photographs(folder)
+    names = listing.names
     if not names:
-        raise UsageError(f'PHOTOS: no image in {str(folder)!r}')
+        skipped = tell_skipped(kind for _, kind in listing.skipped)
+        raise UsageError(f'PHOTOS: no image in {str(folder)!r}' + (f' ({skipped})' if skipped else ''))
     known, splits = _read_landmarks(landmarks) if landmarks else ({}, {})
     inside = f'{FFHQ_WILD}/' if FFHQ_WILD in folder.resolve().parts else ''
     val_share = max(val_share, min(map(number_of, names)) * (1 + 1e-9)) if val_share and len(names) > 1 else val_share

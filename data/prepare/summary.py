@@ -23,14 +23,20 @@ COLUMNS, MAX_FACES, THUMBNAIL = 8, 64, 192
 YAW_EDGES = (-0.25, -0.1, 0.1, 0.25)
 
 
-def write_report(builder: DatasetBuilder, entries: Sequence[Entry], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Write report.json and return its content."""
+def write_report(
+    builder: DatasetBuilder,
+    entries: Sequence[Entry],
+    settings: Mapping[str, Any],
+    others: Sequence[tuple[str, str]] = (),
+) -> dict[str, Any]:
+    """Write report.json and return its content; ``others`` are (name, kind) of the files that are no photographs."""
     faces = [face for entry in entries for face in entry.kept]
     skipped = [
         {'photo': entry.photo, 'reason': reason, 'detail': detail}
         for entry in entries
         for reason, detail in entry.skipped
     ]
+    skipped += [{'photo': name, 'reason': 'no photograph', 'detail': kind} for name, kind in others]
     report = {
         'settings': dict(settings),
         'photographs': len(entries),

@@ -73,19 +73,22 @@ def _default_output(args: argparse.Namespace) -> Path:
 
 
 def _build(args: argparse.Namespace, output: Path) -> int:
+    from mmrbgan_data.photograph_files import list_photographs
     from mmrbgan_data.prepare.builder import DatasetBuilder
     from mmrbgan_data.prepare.photographs import find_photographs
     from mmrbgan_data.prepare.summary import write_contact_sheets, write_report
 
     _refuse_inside(output, args.photos)
-    photographs = find_photographs(args.photos, args.landmarks, args.val_share)
+    listing = list_photographs(args.photos) if args.photos.is_dir() else None
+    photographs = find_photographs(args.photos, args.landmarks, args.val_share, listing)
     photos = args.photos.resolve()
     settings = _crop_settings(args, [f'{photos}/{photograph.name}' for photograph in photographs])
     _check_detector(settings, photographs[0].landmarks is not None)
     given = {'val_share': args.val_share, 'landmarks': args.landmarks and args.landmarks.name}
     builder = DatasetBuilder(output, settings, args.lmdb, args.workers, given)
     entries = builder.build(photographs)
-    report = write_report(builder, entries, {**dataclasses.asdict(settings), 'val_share': args.val_share})
+    others = listing.skipped if listing else []
+    report = write_report(builder, entries, {**dataclasses.asdict(settings), 'val_share': args.val_share}, others)
     sheets = write_contact_sheets(builder, entries)
     skipped = ', '.join(f'{count} {reason}' for reason, count in report['skipped'].items()) or 'nothing'
     faces = report['faces']

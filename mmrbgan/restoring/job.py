@@ -6,6 +6,7 @@ import itertools
 import json
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -13,11 +14,12 @@ import numpy as np
 from tqdm import tqdm
 
 from mmrbgan_arch.support.errors import UsageError
-from mmrbgan_data.images import SUFFIXES
+from mmrbgan_data.image_formats import SUFFIXES
+from mmrbgan_data.photograph_files import tell_skipped
 
 from .before_after import before_after_sheet
 from .face_choice import read_face_file
-from .files.output_folder import OutputFolder, list_photos
+from .files.output_folder import OutputFolder, list_inputs
 from .files.photo_file import KNOWN_SUFFIXES, SUFFIXES_BY_FORMAT, Picture, encode_picture, output_format
 from .restorer import Restorer
 from .results import RestoredPhoto
@@ -46,8 +48,8 @@ def run(args: argparse.Namespace) -> int:
         return run_demo(make_restorer(args, settings), Path(args.output or 'mmrbgan_demo'))
     if not args.inputs or not args.output:
         raise UsageError('name photographs or folders, and where to put the results with -o FOLDER (or try --demo)')
-    photos = list_photos(args.inputs, Path(args.output).expanduser())
-    command = RestoreCommand(args, photos)
+    photos, skipped = list_inputs(args.inputs, Path(args.output).expanduser())
+    command = RestoreCommand(args, photos, skipped)
     restorer = make_restorer(args, make_settings(args))
     _say(describe(restorer, args.weights is None))
     return command.restore_all(restorer)
@@ -79,7 +81,9 @@ def describe(restorer: Restorer, is_default: bool) -> str:
 class RestoreCommand:
     """One call of the command: where each photograph goes, what is said of it, and the report."""
 
-    def __init__(self, args: argparse.Namespace, photos: list[tuple[Path, PurePosixPath]]) -> None:
+    def __init__(
+        self, args: argparse.Namespace, photos: list[tuple[Path, PurePosixPath]], skipped: Sequence[str] = ()
+    ) -> None:
         self.args = args
         self.relative = dict(photos)
         output = Path(args.output).expanduser()
@@ -91,10 +95,12 @@ class RestoreCommand:
         if not is_file and output.exists() and not output.is_dir():
             raise UsageError(f'-o {output}: is a file; name a folder')
         self.single = output if is_file else None
-        self.folder = OutputFolder(output.parent if is_file else output, self.relative)
+        self.folder = OutputFolder(output.parent if is_file else output, self.relative, remember=not is_file)
         if self.single:
             self.folder.check(self.single)
         self.report: dict[Path, dict[str, Any]] = {}
+        self.skipped = skipped
+        self.failed_sheets: list[str] = []
 
     def restore_all(self, restorer: Restorer) -> int:
         """Restore every photograph; return the exit status."""
@@ -107,9 +113,13 @@ class RestoreCommand:
         finally:  # a run that is interrupted reports what it did
             if self.args.json and self.report:
                 self._write_report()
+        if self.skipped:
+            _say(tell_skipped(self.skipped))
+        for line in self.failed_sheets:
+            _say(f'failed: {line}', sys.stderr)
         if failed:
             _say(f'{failed} of {len(self.relative)} failed', sys.stderr)
-        return SOME_FAILED if failed else 0
+        return SOME_FAILED if failed or self.failed_sheets else 0
 
     def write(self, result: RestoredPhoto) -> str:
         """Encode and write one result, note it for the report, and return what to say."""
@@ -117,11 +127,19 @@ class RestoreCommand:
         path, content = self._encode(result, source)
         self.folder.write(path, content)
         if self.args.sheet:
-            sheet = Picture(before_after_sheet(result))
-            beside = PurePosixPath(path.with_name(f'{path.stem}_sheet.jpg').relative_to(self.folder.root).as_posix())
-            self.folder.write(self.folder.path_for(beside, '.jpg'), encode_picture(sheet, 'JPEG'))
+            self._write_sheet(result, path)
         self.report[source] = result.to_json() | {'output': str(path)}
         return f'{summary(result)} -> {path}'
+
+    def _write_sheet(self, result: RestoredPhoto, path: Path) -> None:
+        """Write the sheet beside the result ``path``, which a failure leaves as it is."""
+        beside = PurePosixPath(path.relative_to(self.folder.root).as_posix())
+        sheet = self.folder.path_for(beside, '.jpg', '_sheet')
+        try:
+            self.folder.write(sheet, encode_picture(Picture(before_after_sheet(result)), 'JPEG'))
+        except Exception as error:  # whatever it is, the photograph is restored
+            reason = getattr(error, 'strerror', None) or ' '.join(str(error).split()) or type(error).__name__
+            self.failed_sheets.append(reason if str(sheet) in reason else f'{sheet}: {reason}')
 
     def _encode(self, result: RestoredPhoto, source: Path) -> tuple[Path, bytes]:
         """Return where to and what; an unchanged photograph is copied byte for byte."""
@@ -150,7 +168,8 @@ class RestoreCommand:
             json.dumps(self.report[path], ensure_ascii=False) for path in self.relative if path in self.report
         )
         # In JSON an escaped byte of a name that is not UTF-8 reads back as it was.
-        content = f'{{"photos": [\n{photos}\n]}}\n'.encode(errors='backslashreplace')
+        skipped = json.dumps(Counter(self.skipped), ensure_ascii=False)
+        content = f'{{"photos": [\n{photos}\n],\n"skipped": {skipped}}}\n'.encode(errors='backslashreplace')
         try:
             self.folder.check(wanted)
             kept = _set_aside(wanted, content)

@@ -12,12 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from full_disk import full_disk
 from PIL import Image
 from safetensors.torch import load_file
 from tiny_restoring import photograph, stand_in, tiny_weights
 
 from mmrbgan import cli
-from mmrbgan.restoring import restorer
+from mmrbgan.restoring import job, restorer
+from mmrbgan.restoring.files.own_results import MARKER
 
 
 @pytest.fixture(scope='module')
@@ -53,7 +55,7 @@ def save(path, image=None, **options):
 
 
 def files_below(folder):
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob('*') if path.is_file())
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob('*') if path.is_file() and path.name != MARKER)
 
 
 def test_folder_keeps_its_structure(call, folder, tmp_path):
@@ -323,13 +325,124 @@ def test_link_in_out_is_replaced_not_followed(call, folder, tmp_path):
     assert not (tmp_path / 'out' / 'a.png').is_symlink()
 
 
-def test_input_is_never_overwritten(call, folder):
+@pytest.mark.parametrize('file_format', ['auto', 'same'])
+def test_folder_restored_into_itself_knows_its_results(call, folder, file_format):
+    sources = [save(folder / 'a.png'), save(folder / 'sub' / 'b.jpg')]
+    contents = [source.read_bytes() for source in sources]
+    for run in range(3):
+        status, out, err = call(folder, '-o', folder, '--sheet', '--format', file_format)
+        assert (status, err) == (0, '')
+        assert ('4 files skipped: 4 result of an earlier run' in out) is (run > 0)
+    second = 'sub/b_2.jpg' if file_format == 'same' else 'sub/b.png'
+    sheet = second.replace('.png', '_sheet.jpg').replace('_2.jpg', '_2_sheet.jpg')
+    expected = ['a.png', 'a_2.png', 'a_2_sheet.jpg', 'sub/b.jpg', second, sheet]
+    assert files_below(folder) == sorted(expected)
+    assert [source.read_bytes() for source in sources] == contents
+
+
+@pytest.mark.parametrize('nesting', ['below', 'above', 'link', 'another below'])
+def test_results_are_no_photographs_whatever_the_nesting(call, folder, tmp_path, nesting):
+    save(folder / 'in' / 'a.jpg')
+    source = folder if nesting in ('below', 'another below') else folder / 'in'
+    outputs = {'below': 'out', 'above': '.', 'link': 'link', 'another below': 'out'}
+    (folder / 'link').symlink_to(folder / 'in')
+    for run in range(2):
+        name = 'out2' if nesting == 'another below' and run else outputs[nesting]
+        status, out, err = call(source, '-o', folder / name, '--sheet')
+        assert (status, err) == (0, '')
+        assert out.count('faces restored') == 1
+
+
+def test_results_that_are_named_are_restored_again(call, folder, tmp_path):
+    save(folder / 'a.png')
+    call(folder, '-o', tmp_path / 'one')
+    status, out, _ = call(tmp_path / 'one', '-o', tmp_path / 'two')
+    assert status == 0 and '2 of 3 faces restored' in out
+
+
+def test_nothing_but_a_result_is_overwritten(call, folder, tmp_path):
+    save(folder / 'a.jpg')
+    mine = save(tmp_path / 'out' / 'a.png')
+    content = mine.read_bytes()
+    for _ in range(2):
+        assert call(folder, '-o', tmp_path / 'out')[0] == 0
+    assert mine.read_bytes() == content and files_below(tmp_path / 'out') == ['a.png', 'a_2.png']
+    (tmp_path / 'out' / 'a_2.png').write_bytes(b'retouched by hand')
+    call(folder, '-o', tmp_path / 'out')
+    assert files_below(tmp_path / 'out') == ['a.png', 'a_2.png', 'a_3.png']
+    assert (tmp_path / 'out' / 'a_2.png').read_bytes() == b'retouched by hand'
+
+
+def test_a_damaged_list_of_results_does_no_harm(call, folder, tmp_path):
     source = save(folder / 'a.png')
-    content = source.read_bytes()
-    status, _, err = call(folder, '-o', folder)
-    assert status == 1
-    assert 'is an input' in err
-    assert source.read_bytes() == content
+    marker = folder / 'old' / MARKER
+    marker.parent.mkdir()
+    marker.write_bytes(b'\xff\n' + b'[' * 100_000 + b'\n["../a.png", 1]\n["../a.png", "x"]\n{}\n[1, 2]\nnull\n')
+    status, out, _ = call(folder, '-o', tmp_path / 'out')
+    assert status == 0 and f'{source}: 2 of 3 faces restored' in out
+
+
+OTHER_KINDS = {
+    'a.jp2': 'JPEG2000', 'b.tga': 'TGA', 'c.pgm': 'PPM', 'd.jpe': 'JPEG', 'e.ico': 'ICO', 'f.pcx': 'PCX',
+    'g.dds': 'DDS', 'h.sgi': 'SGI', 'without suffix': 'JPEG', 'wrong.txt': 'PNG', 'i.qoi': 'QOI', 'j.tmp': 'TIFF',
+}  # fmt: skip
+NO_PHOTOGRAPHS = {
+    'a.pdf': b'%PDF-1.4', 'b.mov': bytes(64), 'notes': b'text', 'c.NEF': b'II*\0', '.hidden.jpg': b'', 'd.eps': b'%!PS',
+    'random.bin': bytes([10, 5, 1, 8, *range(250)]), 'e.html': b'<html>',
+}  # fmt: skip
+
+
+def test_what_is_read_is_taken_and_the_rest_is_counted(call, folder, tmp_path):
+    for name, kind in OTHER_KINDS.items():
+        image = photograph()[:240, :240] if kind == 'ICO' else photograph()
+        save(folder / name, image, format=kind)
+    for name, content in NO_PHOTOGRAPHS.items():
+        (folder / name).write_bytes(content)
+    os.mkfifo(folder / 'pipe')
+    status, out, err = call(folder, '-o', tmp_path / 'out', '--json')
+    assert (status, err) == (0, '')
+    assert out.count('restored') == len(OTHER_KINDS)
+    kinds = '1 .bin, 1 .eps, 1 .html, 1 .mov, 1 .nef, 1 .pdf, 1 hidden'
+    assert f'9 files skipped: 2 without suffix, {kinds}' in out.splitlines()
+    report = json.loads((tmp_path / 'out' / 'faces.json').read_text())
+    assert report['skipped']['.pdf'] == 1 and sum(report['skipped'].values()) == 9
+
+
+def test_folder_without_photographs_says_what_is_in_it(call, folder, tmp_path):
+    (folder / 'a.pdf').write_bytes(b'%PDF-1.4')
+    status, _, err = call(folder, '-o', tmp_path / 'out')
+    assert status == 2 and err == f'error: {folder}: no photograph in it (1 file skipped: 1 .pdf)\n'
+
+
+@pytest.mark.parametrize('letter', ['a', 'ä', '眼'])
+def test_sheet_of_a_name_as_long_as_can_be(call, folder, tmp_path, letter):
+    name = letter * (251 // len(letter.encode()))
+    save(folder / f'{name}.png')
+    save(folder / f'{name}.bmp')
+    status, _, err = call(folder, '-o', tmp_path / 'out', '--sheet')
+    assert (status, err) == (0, '')
+    assert len(files_below(tmp_path / 'out')) == 4
+
+
+def test_a_sheet_that_fails_leaves_the_photograph(call, folder, tmp_path, monkeypatch):
+    save(folder / 'a.png')
+
+    def broken(result):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(job, 'before_after_sheet', broken)
+    status, out, err = call(folder, '-o', tmp_path / 'out', '--sheet', '--json')
+    assert status == 1 and '2 of 3 faces restored' in out
+    assert err == f'failed: {tmp_path / "out" / "a_sheet.jpg"}: No space left on device\n'
+    assert files_below(tmp_path / 'out') == ['a.png', 'faces.json']
+
+
+def test_full_disk_is_a_line_each_without_a_name_nobody_knows(call, folder, tmp_path):
+    save(folder / 'a.png')
+    with full_disk(2000):
+        status, _, err = call(folder, '-o', tmp_path / 'out', '--sheet', '--json')
+    assert status in (1, 2) and '.part' not in err and f'{tmp_path / "out" / "a.png"}' in err
+    assert files_below(tmp_path / 'out') in ([], ['faces.json'])
 
 
 def test_input_that_is_the_output_is_refused_at_once(call, folder):

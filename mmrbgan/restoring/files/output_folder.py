@@ -1,12 +1,17 @@
-"""Where results go: every file inside the folder the user named, never over an input, whole or not at all."""
+"""Where results go: every file inside the folder the user named, never over what is not a result, whole or not at all."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from mmrbgan_arch.support.atomic_files import write_bytes
 from mmrbgan_arch.support.errors import UsageError
-from mmrbgan_data.images import SUFFIXES
+from mmrbgan_data.photograph_files import Listing, list_photographs, tell_skipped
+
+from .own_results import MARKER, OwnResults
+
+LONGEST_NAME = 255  # bytes, on most systems
+OWN_RESULT = 'result of an earlier run'
 
 
 class OutputFolder:
@@ -15,22 +20,34 @@ class OutputFolder:
     Args:
         root: the folder; made when first written to.
         inputs: files that must not be overwritten.
+        remember: keep a list of results in the folder, and write over nothing else; False where the user named the file.
     """
 
-    def __init__(self, root: Path, inputs: Iterable[Path] = ()) -> None:
+    def __init__(self, root: Path, inputs: Iterable[Path] = (), remember: bool = True) -> None:
         self.root = root
         self._inputs = {os.path.realpath(path) for path in inputs}
         self._taken: set[str] = set()
+        self._own = OwnResults(root) if remember else None
 
-    def path_for(self, relative: PurePosixPath, suffix: str) -> Path:
-        """Return a path for ``relative`` with another suffix, different from all before."""
-        stem, count = relative.with_suffix(''), 1
-        path = f'{stem}{suffix}'
-        while path.lower() in self._taken:
+    def path_for(self, relative: PurePosixPath, suffix: str, ending: str = '') -> Path:
+        """Return a path for ``relative`` with another suffix, different from all before, free or a result of ours.
+
+        Args:
+            relative: below the folder.
+            suffix: in the place of its own.
+            ending: put between the name and the suffix; a name that grows too long is cut.
+        """
+        count = 1
+        while True:
+            end = f'{ending}{f"_{count}" if count > 1 else ""}{suffix}'
+            stem = relative.stem
+            while len(os.fsencode(stem + end)) > LONGEST_NAME and len(stem) > 1:
+                stem = stem[:-1]
+            path = str(relative.with_name(stem + end))
+            if path.lower() not in self._taken and self._is_free(self.root / path):
+                self._taken.add(path.lower())
+                return self.root / path
             count += 1
-            path = f'{stem}_{count}{suffix}'
-        self._taken.add(path.lower())
-        return self.root / path
 
     def write(self, path: Path, content: bytes) -> None:
         """Write ``content``; a link in the way is replaced, not followed.
@@ -39,6 +56,8 @@ class OutputFolder:
             UsageError: as ``check`` does.
         """
         self.check(path)
+        if self._own is not None:
+            self._own.add(path, len(content))
         write_bytes(path, content)
 
     def check(self, path: Path) -> None:
@@ -53,38 +72,49 @@ class OutputFolder:
         if os.path.realpath(parent / path.name) in self._inputs:
             raise UsageError(f'{path}: is an input; name another folder with -o')
 
+    def _is_free(self, path: Path) -> bool:
+        """Say whether nothing would be lost at ``path``: there is nothing, a link (not followed), or our own result."""
+        if os.path.realpath(path.parent.resolve() / path.name) in self._inputs:
+            return False
+        return self._own is None or not os.path.lexists(path) or path.is_symlink() or self._own.has(path)
 
-def list_photos(inputs: Iterable[str], output: Path) -> list[tuple[Path, PurePosixPath]]:
-    """Return each photograph and its name below the output folder; folders are walked, links in a circle once.
+
+def list_inputs(inputs: Iterable[str], output: Path) -> tuple[list[tuple[Path, PurePosixPath]], list[str]]:
+    """Return each photograph with its name below the output folder, and the kinds of the files that are skipped.
 
     Args:
-        inputs: files and folders.
-        output: left out where it lies in an input folder: what is in it are results.
+        inputs: files and folders; folders are walked, links in a circle once.
+        output: left out where it lies in an input folder; where it is one, results in it are.
 
     Raises:
         UsageError: an input is missing, or a folder holds no photograph.
     """
     found: list[tuple[Path, PurePosixPath]] = []
+    skipped: list[str] = []
     for name in inputs:
         path = Path(name).expanduser()
         if path.is_dir():
-            inside = sorted(_walk(path, output))
-            if not inside:
-                raise UsageError(f'{name}: no photograph in it; known kinds: {", ".join(sorted(SUFFIXES))}')
-            found += [(path / relative, relative) for relative in inside]
+            is_output = os.path.realpath(path) == os.path.realpath(output)
+            listing = list_photographs(path, () if is_output else [output])
+            names, own = _without_results(path, listing, is_output)
+            kinds = [kind for place, kind in listing.skipped if PurePosixPath(place).name != MARKER] + own
+            if not names:
+                raise UsageError(f'{name}: no photograph in it' + (f' ({tell_skipped(kinds)})' if kinds else ''))
+            found += [(path / relative, PurePosixPath(relative)) for relative in names]
+            skipped += kinds
         elif os.path.lexists(path):
             found.append((path, PurePosixPath(path.name)))
         else:
             raise UsageError(f'{name}: no such file or folder')
-    return found
+    return found, skipped
 
 
-def _walk(folder: Path, output: Path) -> Iterator[PurePosixPath]:
-    seen = {os.path.realpath(folder), os.path.realpath(output)}
-    for parent, folders, files in os.walk(folder, followlinks=True):
-        new = {os.path.realpath(Path(parent, name)): name for name in sorted(folders) if not name.startswith('.')}
-        folders[:] = [name for path, name in new.items() if path not in seen]
-        seen.update(new)
-        inside = PurePosixPath(Path(parent).relative_to(folder).as_posix())
-        names = [name for name in files if Path(name).suffix.lower() in SUFFIXES and not name.startswith('.')]
-        yield from (inside / name for name in names)
+def _without_results(folder: Path, listing: Listing, is_output: bool) -> tuple[list[str], list[str]]:
+    """Return the photographs that are no results of earlier runs, and a kind for each that is.
+
+    A folder of results that is named itself is to be restored again, unless the new results go there, too.
+    """
+    marked = [PurePosixPath(place).parent for place, _ in listing.skipped if PurePosixPath(place).name == MARKER]
+    results = [OwnResults(folder / place) for place in marked if is_output or place != PurePosixPath('.')]
+    names = [name for name in listing.names if not any(own.has(folder / name) for own in results)]
+    return names, [OWN_RESULT] * (len(listing.names) - len(names))
