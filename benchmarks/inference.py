@@ -36,7 +36,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mmrbgan.restoring.face_network import FaceNetwork, pick_precision
 from mmrbgan_arch import MMRBGAN
-from mmrbgan_arch.inference.modules import DirectConv2d, InferenceUp
+from mmrbgan_arch.inference.modules import InferenceUp
+from mmrbgan_arch.inference.plan import DirectConv2d
 from mmrbgan_arch.inference.winograd import WinogradConv2d
 from mmrbgan_arch.layers import ConvLayer, EqualizedConv2d, ModulatedConv2d, UpConvLayer
 from mmrbgan_arch.support.memory import keep_memory, separate_memory

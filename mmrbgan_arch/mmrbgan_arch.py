@@ -124,25 +124,13 @@ class MMRBGAN(nn.Module):
         z, _ = self.encoder(self._to_network(x))
         return z, self.prior.map(z)
 
-    @torch.no_grad()
     def prepare_for_inference(
         self, dtype: torch.dtype | None = None, winograd: bool | None = None, release: bool = False
     ) -> nn.Module:
-        """Return a network that computes the same images faster; it holds its own copy of the weights.
+        """See ``mmrbgan_arch.inference.prepare_for_inference``."""
+        from .inference import prepare_for_inference
 
-        Args:
-            dtype: precision of its feature maps; by default the parameters'.
-            winograd: large convolutions by Winograd's method; by default where it pays, in float32 on most CPUs.
-            release: free this network's weights on the way, for the sake of memory; it is of no use afterwards.
-        """
-        from .inference.modules import InferenceMMRBGAN, Plan
-        from .inference.winograd import pays
-
-        constant = self.prior.constant
-        dtype = dtype or constant.dtype
-        if winograd is None:
-            winograd = pays(constant.device, dtype)
-        return InferenceMMRBGAN(self, Plan(dtype, winograd, release)).eval()
+        return prepare_for_inference(self, dtype, winograd, release)
 
     def _to_network(self, x: Tensor) -> Tensor:
         """Check the shape and bring ``image_range`` to [-1, 1]."""

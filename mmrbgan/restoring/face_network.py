@@ -12,7 +12,7 @@ from mmrbgan_arch.support.errors import UsageError
 from mmrbgan_arch.support.memory import give_back_memory, keep_memory, separate_memory
 
 if TYPE_CHECKING:
-    from mmrbgan_arch.inference.modules import InferenceMMRBGAN
+    from mmrbgan_arch.inference import InferenceMMRBGAN
 
 _LOGGER = logging.getLogger(__name__)
 Run = Callable[[Tensor], Tensor]

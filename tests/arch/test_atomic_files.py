@@ -19,7 +19,7 @@ OWN = {'mmrbgan_arch/support/atomic_files.py', 'mmrbgan_arch/support/fetch.py'} 
 def test_a_full_disk_leaves_what_was_there(tmp_path):
     path = tmp_path / 'a.json'
     path.write_bytes(b'good')
-    with full_disk(), pytest.raises(OSError, match='a.json') as caught:
+    with full_disk(), pytest.raises(OSError, match=r'a\.json') as caught:
         write_bytes(path, bytes(1000))
     assert caught.value.filename == str(path)
     assert path.read_bytes() == b'good' and list(tmp_path.iterdir()) == [path]

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 
 from mmrbgan_arch import MMRBGAN
-from mmrbgan_arch.inference import modules, winograd
+from mmrbgan_arch.inference import kernels, plan, winograd
 from mmrbgan_arch.inference.winograd import WinogradConv2d, transforms
 
 DIRECT_AND_WINOGRAD = pytest.mark.parametrize('winograd', [False, True], ids=['direct', 'winograd'])
@@ -30,9 +30,9 @@ def faces(count, size=64, dtype=torch.float32):
 @pytest.fixture
 def winograd_everywhere(monkeypatch):
     """Small maps too, with both sizes of tiles."""
-    monkeypatch.setattr(modules, 'WINOGRAD_SIZE', 8)
-    monkeypatch.setattr(modules, 'WINOGRAD_CHANNELS', 2)
-    monkeypatch.setattr(modules, 'LARGE_TILES', 16)
+    monkeypatch.setattr(plan, 'WINOGRAD_SIZE', 8)
+    monkeypatch.setattr(plan, 'WINOGRAD_CHANNELS', 2)
+    monkeypatch.setattr(plan, 'LARGE_TILES', 16)
 
 
 @DIRECT_AND_WINOGRAD
@@ -151,6 +151,6 @@ def test_winograd_in_float32_is_exact_to_rounding(taps, outputs):
     style, gain = torch.rand(2, 64), torch.rand(2, 48)
     modulated = (x * style[:, :, None, None]).double()
     expected = F.conv2d(modulated, weight.double(), padding=taps // 2) * gain[:, :, None, None] + bias[:, None, None]
-    framed = modules.framed(x, taps // 2)
+    framed = kernels.framed(x, taps // 2)
     found = WinogradConv2d(weight, bias, outputs=outputs)(framed.chunk(2, dim=1), style, gain)
     torch.testing.assert_close(found.double(), expected, rtol=0, atol=2e-5)

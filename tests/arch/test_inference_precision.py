@@ -11,7 +11,7 @@ import torch
 from mmrbgan.restoring import face_network
 from mmrbgan.restoring.face_network import FaceNetwork, multiplies_bfloat16, pick_precision
 from mmrbgan_arch import MMRBGAN
-from mmrbgan_arch.inference.modules import InferenceMMRBGAN
+from mmrbgan_arch.inference import InferenceMMRBGAN
 
 CPU = torch.device('cpu')
 FOLDER = Path(os.environ.get('MMRBGAN_FACES', Path(__file__).parents[3] / 'shared/faces')) / 'val256'
