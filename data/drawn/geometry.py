@@ -14,7 +14,7 @@ LONGITUDE, WIDTH, HEIGHT = 2.0, 640, 440  # textures span longitudes +-2 and hei
 
 
 @dataclasses.dataclass(frozen=True)
-class Face:
+class Person:
     """One person's proportions and expression, in eye distances unless said otherwise.
 
     Attributes:
@@ -48,10 +48,10 @@ class Face:
     pitch: float
 
 
-def draw_person(rng: np.random.Generator) -> Face:
+def draw_person(rng: np.random.Generator) -> Person:
     """Return a random face in a random pose: yaw up to 45 degrees, pitch up to 15."""
     talks = rng.random() < 0.45
-    return Face(
+    return Person(
         axes=(rng.uniform(1.12, 1.3), rng.uniform(1.7, 1.9), rng.uniform(1.3, 1.5)),
         eye_opening=rng.choice([rng.uniform(0.55, 1.0), rng.uniform(0.0, 0.4)], p=[0.9, 0.1]),
         brow_raise=rng.uniform(-0.05, 0.08),
@@ -68,7 +68,7 @@ def draw_person(rng: np.random.Generator) -> Face:
     )
 
 
-def landmarks_on_skin(face: Face) -> np.ndarray:
+def landmarks_on_skin(face: Person) -> np.ndarray:
     """Return the 68 points of iBUG as (68, 2) longitude and height."""
     points = np.zeros((68, 2))
     points[17:] = _to_skin(np.concatenate([_brows(face), _nose(face), _eyes(face), _mouth(face)]), face)
@@ -77,7 +77,7 @@ def landmarks_on_skin(face: Face) -> np.ndarray:
     return points
 
 
-def relief(face: Face) -> np.ndarray:
+def relief(face: Person) -> np.ndarray:
     """Return (HEIGHT, WIDTH) float32: how far the skin stands out of the ellipsoid, as a share of its radius."""
     small = (WIDTH // 2, HEIGHT // 2)
     longitude = np.linspace(-LONGITUDE, LONGITUDE, small[0], dtype=np.float32)[None]
@@ -114,12 +114,12 @@ def skin_to_texture(skin: np.ndarray) -> np.ndarray:
     return np.stack([(skin[:, 0] / LONGITUDE + 1) / 2 * (WIDTH - 1), (skin[:, 1] + 1) / 2 * (HEIGHT - 1)], 1)
 
 
-def front_to_texture(points: np.ndarray, face: Face) -> np.ndarray:
+def front_to_texture(points: np.ndarray, face: Person) -> np.ndarray:
     """Return (n, 2) pixel places in a texture from (n, 2) x, y in eye distances as seen from the front."""
     return skin_to_texture(_to_skin(points, face))
 
 
-def skin_to_space(skin: np.ndarray, height: np.ndarray, face: Face) -> np.ndarray:
+def skin_to_space(skin: np.ndarray, height: np.ndarray, face: Person) -> np.ndarray:
     """Return (n, 3) x, y, z of the turned head from (n, 2) longitude and height, with the relief ``height``."""
     places = skin_to_texture(skin).astype(np.float32)
     stand_out = read_texture(height, places[None])[0]
@@ -133,7 +133,7 @@ def read_texture(texture: np.ndarray, places: np.ndarray) -> np.ndarray:
     return cv2.remap(texture, places[..., 0], places[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
-def rotation(face: Face) -> np.ndarray:
+def rotation(face: Person) -> np.ndarray:
     """Return the (3, 3) matrix that turns the head into its pose."""
     cos_yaw, sin_yaw, cos_pitch, sin_pitch = np.cos(face.yaw), np.sin(face.yaw), np.cos(face.pitch), np.sin(face.pitch)
     turn = np.array([[cos_yaw, 0, sin_yaw], [0, 1, 0], [-sin_yaw, 0, cos_yaw]])
@@ -142,7 +142,7 @@ def rotation(face: Face) -> np.ndarray:
 
 
 def cast_rays(
-    x: np.ndarray, y: np.ndarray, height: np.ndarray, face: Face
+    x: np.ndarray, y: np.ndarray, height: np.ndarray, face: Person
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Find what each line of sight meets: depth z (n, m), place in the texture (n, m, 2), whether it meets the head.
 
@@ -172,7 +172,7 @@ def cast_rays(
     return depth, places, hit
 
 
-def _to_skin(points: np.ndarray, face: Face) -> np.ndarray:
+def _to_skin(points: np.ndarray, face: Person) -> np.ndarray:
     height = points[:, 1] / face.axes[1]
     longitude = np.arcsin(np.clip(points[:, 0] / (face.axes[0] * np.sqrt(1 - height**2)), -1, 1))
     return np.stack([longitude, height], 1)
@@ -182,27 +182,27 @@ def _bell(value: np.ndarray, centre: float, width: np.ndarray | float) -> np.nda
     return np.exp(-(((value - centre) / width) ** 2))
 
 
-def _brows(face: Face) -> np.ndarray:
+def _brows(face: Person) -> np.ndarray:
     left = np.array([[-0.86, -0.25], [-0.7, -0.34], [-0.53, -0.37], [-0.36, -0.35], [-0.2, -0.3]])
     left[:, 1] -= face.brow_raise
     return np.concatenate([left, left[::-1] * [-1, 1]])
 
 
-def _nose(face: Face) -> np.ndarray:
+def _nose(face: Person) -> np.ndarray:
     bridge = np.stack([np.zeros(4), np.linspace(0.02, face.nose_length, 4)], 1)
     x = np.linspace(-face.nose_width, face.nose_width, 5)
     base = np.stack([x, face.nose_length + 0.16 - 0.12 * np.abs(x)], 1)
     return np.concatenate([bridge, base])
 
 
-def _eyes(face: Face) -> np.ndarray:
+def _eyes(face: Person) -> np.ndarray:
     upper, lower = -0.015 - 0.12 * face.eye_opening, 0.02 + 0.045 * face.eye_opening
     left = np.array([[-0.22, 0.015], [-0.08, upper], [0.08, upper], [0.22, 0.03], [0.08, lower], [-0.08, lower]])
     right = left[[3, 2, 1, 0, 5, 4]] * [-1, 1]
     return np.concatenate([left + [-0.5, 0], right + [0.5, 0]])
 
 
-def _mouth(face: Face) -> np.ndarray:
+def _mouth(face: Person) -> np.ndarray:
     """Outer lips clockwise from the corner on the image's left (12), then the inner ones (8)."""
     middle, half_open = 1.05 + 0.3 * face.mouth_open, face.mouth_open / 2
     outer_x, inner_x = face.mouth_width * np.cos(np.linspace(np.pi, 0, 7)), 0.85 * face.mouth_width

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from .geometry import HEIGHT, WIDTH, Face, front_to_texture, landmarks_on_skin, skin_to_texture
+from .geometry import HEIGHT, WIDTH, Person, front_to_texture, landmarks_on_skin, skin_to_texture
 
 Colour = np.ndarray | Sequence[float] | float
 
@@ -23,7 +23,7 @@ HAIR_TONES = (
 IRIS_TONES = ((66, 40, 22), (98, 64, 34), (110, 120, 70), (80, 120, 130), (70, 110, 160))
 
 
-def paint(face: Face, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def paint(face: Person, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the texture uint8 (HEIGHT, WIDTH, 3), where hair grows (HEIGHT, WIDTH) in [0, 1], the skin tone (3,)."""
     tone = np.array(SKIN_TONES[rng.integers(len(SKIN_TONES))], np.float32) * np.float32(rng.uniform(0.93, 1.07))
     hair_tone = np.array(HAIR_TONES[rng.integers(len(HAIR_TONES))], np.float32)
@@ -67,7 +67,7 @@ def hair_strands(shape: tuple[int, int], tone: np.ndarray, rng: np.random.Genera
     return tone * np.clip(light, 0.25, 2.2)[..., None] + 6
 
 
-def _skin(tone: np.ndarray, face: Face, rng: np.random.Generator) -> np.ndarray:
+def _skin(tone: np.ndarray, face: Person, rng: np.random.Generator) -> np.ndarray:
     """Return skin (HEIGHT, WIDTH, 3) float: pores, blotches, red cheeks, freckles, folds."""
     shape = (HEIGHT, WIDTH)
     light = 1 + 0.03 * noise(shape, 60, rng) + 0.025 * noise(shape, 9, rng) + 0.025 * noise(shape, 2, rng)
@@ -85,7 +85,7 @@ def _skin(tone: np.ndarray, face: Face, rng: np.random.Generator) -> np.ndarray:
     return canvas * (1 - _folds(face, rng)[..., None])
 
 
-def _folds(face: Face, rng: np.random.Generator) -> np.ndarray:
+def _folds(face: Person, rng: np.random.Generator) -> np.ndarray:
     """Return how much darker the folds of age and laughter are (HEIGHT, WIDTH), 0 to about 0.3."""
     folds = np.zeros((HEIGHT, WIDTH), np.float32)
     age = np.float32(rng.uniform(0.05, 0.5))
@@ -191,7 +191,7 @@ def _paint_brow(canvas: np.ndarray, brow: np.ndarray, tone: np.ndarray, rng: np.
         _line(canvas, np.stack([root, tip]), tone * rng.uniform(0.5, 1.0), 1)
 
 
-def _paint_beard(canvas: np.ndarray, face: Face, tone: np.ndarray, rng: np.random.Generator) -> None:
+def _paint_beard(canvas: np.ndarray, face: Person, tone: np.ndarray, rng: np.random.Generator) -> None:
     """Paint short hairs on chin, cheeks and above the lip."""
     places = np.concatenate(
         [rng.normal((0, 1.5), (0.5, 0.13), (500, 2)), rng.normal((0, 0.86), (0.25, 0.025), (160, 2))]

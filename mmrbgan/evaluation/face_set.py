@@ -13,7 +13,7 @@ from mmrbgan_data.images import ImageSource, UnreadableImageError
 
 
 @dataclasses.dataclass(frozen=True)
-class Face:
+class FaceFiles:
     """One face of the set: its name and where its pictures are in each folder ('restored', 'gt', 'lq')."""
 
     name: str
@@ -24,7 +24,7 @@ class Face:
 class Pictures:
     """RGB uint8 (h, w, 3) of one face; ``gt`` and ``lq`` where there are such folders."""
 
-    face: Face
+    face: FaceFiles
     restored: np.ndarray
     gt: np.ndarray | None
     lq: np.ndarray | None
@@ -49,7 +49,7 @@ class EvaluationSet:
         reference = places.get('gt') or places.get('lq')
         places = {kind: _without_suffix(found, reference) for kind, found in places.items()}
         common = set.intersection(*map(set, places.values()))
-        self.faces = [Face(name, {kind: found[name] for kind, found in places.items()}) for name in sorted(common)]
+        self.faces = [FaceFiles(name, {kind: found[name] for kind, found in places.items()}) for name in sorted(common)]
         self.excluded = _missing(places, common)
         self.hashes = {kind: hashlib.sha256() for kind in self.sources}
         if not self.faces:
@@ -73,7 +73,7 @@ class EvaluationSet:
         """Return the hash of the files of ``kind`` that were read: names and bytes, in order."""
         return self.hashes[kind].hexdigest()[:16] if kind in self.hashes else None
 
-    def _note(self, face: Face) -> None:
+    def _note(self, face: FaceFiles) -> None:
         for kind, place in face.places.items():
             content = self.sources[kind].read_bytes(place)
             self.hashes[kind].update(face.name.encode() + hashlib.sha256(content).digest())

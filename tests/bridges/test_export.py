@@ -11,7 +11,7 @@ from full_disk import full_disk
 from PIL import Image
 
 from mmrbgan import cli
-from mmrbgan.commands import export
+from mmrbgan.bridges import onnx_export
 from mmrbgan_arch import MMRBGAN
 from mmrbgan_arch.support.errors import UsageError
 from mmrbgan_arch.weights_io import write_weights
@@ -89,7 +89,7 @@ def test_half_takes_half_the_room_and_restores_alike(network, weights, tmp_path,
     path = tmp_path / 'half.safetensors'
     assert run_export(weights, path, 'safetensors', '--half') == 0
     assert path.stat().st_size < 0.6 * weights.stat().st_size
-    assert float(capsys.readouterr().out.split('PyTorch ')[1].split()[0]) < export.TOLERANCE_HALF
+    assert float(capsys.readouterr().out.split('PyTorch ')[1].split()[0]) < onnx_export.TOLERANCE_HALF
     assert run_export(weights, tmp_path / 'half.pt', 'torchscript', '--half') == 2
     assert '--half: known for --format safetensors alone' in capsys.readouterr().err
 
@@ -98,10 +98,10 @@ def test_export_that_differs_leaves_what_was_there(network, tmp_path, monkeypatc
     def wrong(network, example):
         return b'exported', lambda batch: network(batch) + 0.01
 
-    monkeypatch.setattr(export, 'export_torchscript', wrong)
+    monkeypatch.setattr(onnx_export, 'export_torchscript', wrong)
     (tmp_path / 'net.pt').write_bytes(b'earlier')
     with pytest.raises(UsageError, match=r'differs from PyTorch by 1.0e-02'):
-        export.export(network, 32, tmp_path / 'net.pt', 'torchscript')
+        onnx_export.export(network, 32, tmp_path / 'net.pt', 'torchscript')
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b'earlier']
 
 
@@ -118,7 +118,7 @@ def test_a_full_disk_is_one_line_and_leaves_what_was_there(weights, tmp_path, ca
     if file_format == 'onnx':
         pytest.importorskip('onnx')
         pytest.importorskip('onnxruntime')
-    path = tmp_path / f'net{export.SUFFIXES[file_format]}'
+    path = tmp_path / f'net{onnx_export.SUFFIXES[file_format]}'
     path.write_bytes(b'earlier')
     with full_disk():
         assert run_export(weights, path, file_format) == 2

@@ -12,7 +12,7 @@ sync_api = pytest.importorskip('playwright.sync_api', reason='playwright is not 
 
 from tiny_restoring import photograph, stand_in, tiny_weights  # noqa: E402
 
-from mmrbgan.commands.ui import build_page  # noqa: E402
+from mmrbgan.bridges.web_page import build_page  # noqa: E402
 from mmrbgan.restoring.restorer import Restorer  # noqa: E402
 from mmrbgan.restoring.settings import Settings  # noqa: E402
 
