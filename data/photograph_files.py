@@ -1,4 +1,4 @@
-"""Which files of a folder are photographs: by name where it says so, else by content; what is skipped is listed, too."""
+"""Which files of a folder are photographs: by name, else by content; what is skipped is listed, too."""
 
 import dataclasses
 import os

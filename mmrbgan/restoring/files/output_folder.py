@@ -1,4 +1,4 @@
-"""Where results go: every file inside the folder the user named, never over what is not a result, whole or not at all."""
+"""Where results go: inside the folder the user named, never over what is not a result, whole or not at all."""
 
 import os
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ class OutputFolder:
     Args:
         root: the folder; made when first written to.
         inputs: files that must not be overwritten.
-        remember: keep a list of results in the folder, and write over nothing else; False where the user named the file.
+        remember: keep a list of results in the folder, and write over nothing else; False for a file the user named.
     """
 
     def __init__(self, root: Path, inputs: Iterable[Path] = (), remember: bool = True) -> None:
