@@ -1,4 +1,4 @@
-"""Public weights by name: their authors' own address, fetched into the cache folder and converted for use here."""
+"""Public weights by name: files of ``public_weights`` that belong together, fetched and converted for use here."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .support.errors import UsageError, nearest_key
-from .support.fetch import FetchError, check_pinned, fetch, pin
-from .support.public_weights import FILES
+from .support.fetch import FetchError, check_pinned, pin
+from .support.public_weights import FILES, PublicFile
 from .support.user_cache import cache_folder
 
 if TYPE_CHECKING:
@@ -34,12 +34,18 @@ def _arcface(path: Path) -> 'nn.Module':
 
 @dataclass(frozen=True)
 class Release:
-    """Public weights: where their authors put them, what they may be used for, and how they become ours."""
+    """Public weights: which files, what they may be used for, and how they become ours."""
 
-    address: str
     files: Mapping[str, tuple[str, Callable[[Path], 'nn.Module']]]
-    """Their file -> ours, and the function that reads theirs."""
+    """Key of their file in ``public_weights.FILES`` -> ours, and the function that reads theirs."""
     licence: str
+    about: str
+    """What they are, in a few words."""
+
+    @property
+    def takes(self) -> list[PublicFile]:
+        """The files to fetch."""
+        return [FILES[key] for key in self.files]
 
     @property
     def gives(self) -> list[str]:
@@ -47,7 +53,6 @@ class Release:
         return [name for name, _ in self.files.values()]
 
 
-GPEN_ADDRESS = 'https://public-vigen-video.oss-cn-shanghai.aliyuncs.com/robin/models/'
 GPEN_LICENCE = (
     "GPEN (https://github.com/yangxy/GPEN) states no licence for these weights: they stay their authors', and nothing "
     'here gives the right to pass them on or to use them commercially.'
@@ -60,17 +65,17 @@ ARCFACE_LICENCE = (
 
 def _gpen(size: int) -> Release:
     files = {
-        f'GPEN-BFR-{size}.pth': ('net_g.pth', _gpen_generator),
-        f'GPEN-BFR-{size}-D.pth': ('net_d.pth', _gpen_discriminator),
+        f'gpen_{size}': ('net_g.pth', _gpen_generator),
+        f'gpen_{size}_d': ('net_d.pth', _gpen_discriminator),
     }
-    return Release(GPEN_ADDRESS, files, GPEN_LICENCE)
+    return Release(files, GPEN_LICENCE, f"GPEN's generator and discriminator for faces of {size} px")
 
 
 RELEASES = {
     'gpen-bfr-512': _gpen(512),
     'gpen-bfr-256': _gpen(256),
     'arcface-resnet18': Release(
-        FILES['arcface'].address, {FILES['arcface'].name: ('net_identity.pth', _arcface)}, ARCFACE_LICENCE
+        {'arcface': ('net_identity.pth', _arcface)}, ARCFACE_LICENCE, 'the recogniser of the identity loss'
     ),
 }
 
@@ -80,39 +85,52 @@ def get(name: str, offline: bool = False) -> list[Path]:
 
     Raises:
         UsageError: an unknown name, a file that cannot be had (the line says what to fetch by hand and where to put
-            it), a file that differs from the one first used, or one that holds something else.
+            it; what could be had is converted and serves), a file that differs from the one first used, or one that
+            holds something else.
     """
     from .weights_io import write_networks
 
     release, raw = release_of(name), cache_folder('weights')
-    files = [raw / file for file in release.files]
-    missing = [file for file in files if not file.is_file()]
-    if missing and offline:
-        raise UsageError(f'--offline: {_by_hand(release, missing)}')
-    for file in missing:
-        try:
-            fetch(release.address + file.name, file)
-        except FetchError as error:
-            rest = [file for file in missing if not file.is_file()]
-            raise UsageError(f'{file.name} could not be fetched ({error}); {_by_hand(release, rest)}') from error
-    for file in files:
-        check_pinned(file)
-    networks = {release.files[file.name][0]: _convert(release, file, file in missing) for file in files}
-    for file in files:
-        pin(file)
+    missing = [file for file in release.takes if not (raw / file.name).is_file()]
+    trouble = _fetch_all(release, missing, raw, offline)
+    here = {key: raw / FILES[key].name for key in release.files if (raw / FILES[key].name).is_file()}
+    for path in here.values():
+        check_pinned(path)
+    networks = {
+        release.files[key][0]: _convert(release, key, path, FILES[key] in missing) for key, path in here.items()
+    }
+    for path in here.values():
+        pin(path)
     write_networks(networks, raw / name)
+    if trouble:
+        ready = f'; {", ".join(networks)} of {name} can be used without it' if networks else ''
+        raise UsageError(trouble + ready)
     return [raw / name / file for file in release.gives]
 
 
-def _convert(release: Release, file: Path, fetched: bool) -> 'nn.Module':
-    """Convert; what was just fetched and is not the weights, such as a network's log-in page, is not kept."""
+def _fetch_all(release: Release, missing: list[PublicFile], folder: Path, offline: bool) -> str:
+    """Fetch what is missing; return what went wrong and the way out, or ''."""
+    if missing and offline:
+        return f'--offline: {_by_hand(missing, folder)}'
+    failed: dict[PublicFile, str] = {}
+    for file in missing:
+        try:
+            file.fetch(folder)
+        except FetchError as error:
+            failed[file] = f'{file.name} could not be fetched ({error})'
+    return f'{"; ".join(failed.values())}; {_by_hand(list(failed), folder)}' if failed else ''
+
+
+def _convert(release: Release, key: str, path: Path, fetched: bool) -> 'nn.Module':
+    """Convert; what was just fetched and is not the weights is not kept."""
     try:
-        return release.files[file.name][1](file)
+        return release.files[key][1](path)
     except UsageError as error:
         if not fetched:
             raise
-        file.unlink(missing_ok=True)
-        raise UsageError(f'{error}; removed what was fetched, {file.name}; {_by_hand(release, [file])}') from error
+        path.unlink(missing_ok=True)
+        way_out = _by_hand([FILES[key]], path.parent)
+        raise UsageError(f'{error}; removed what was fetched, {path.name}; {way_out}') from error
 
 
 def find(name: str) -> Path | None:
@@ -140,7 +158,6 @@ def release_of(name: str) -> Release:
     return RELEASES[name]
 
 
-def _by_hand(release: Release, missing: list[Path]) -> str:
-    addresses = ' and '.join(release.address + file.name for file in missing)
-    folder = f'{missing[0].parent} (MMRBGAN_HOME chooses another place)'
-    return f'fetch {addresses} by hand, put it into {folder} and run this again'
+def _by_hand(missing: list[PublicFile], folder: Path) -> str:
+    addresses = ' and '.join(' or '.join(file.urls) for file in missing)
+    return f'fetch {addresses} by hand, put it into {folder} (MMRBGAN_HOME chooses another place) and run this again'

@@ -156,7 +156,8 @@ def _weights() -> Iterator[Finding]:
         path = cache_folder('weights') / name
         here = all((path / file).is_file() for file in release.gives)
         yield Finding('ok' if here else 'absent', name, str(path) if here else f'`mmrbgan weights get {name}`')
-    for name, file in FILES.items():
+    taken = {key for release in releases.RELEASES.values() for key in release.files}
+    for name, file in ((name, file) for name, file in FILES.items() if name not in taken):
         found = local_file(file)
         way = f'fetched from {file.address} when needed' if file.url else f'get it from {file.address}'
         yield Finding('ok' if found else 'absent', name, str(found or f'{file.name}: {way}'))

@@ -1,9 +1,10 @@
-"""`mmrbgan weights`: public weights from their authors' own address into the cache folder, converted for use here."""
+"""`mmrbgan weights`: public weights from their authors, or a mirror, into the cache folder, converted for use here."""
 
 import argparse
 import sys
 
 from mmrbgan_arch.releases import RELEASES, get, release_of
+from mmrbgan_arch.support.fetch import source_of
 from mmrbgan_arch.support.user_cache import cache_folder
 
 
@@ -35,7 +36,7 @@ def _list() -> None:
     for name, release in RELEASES.items():
         folder = cache_folder('weights') / name
         here = all((folder / file).is_file() for file in release.gives)
-        sys.stdout.write(f'{name}: {folder if here else "not here"}\n')
-        for file in release.files:
-            sys.stdout.write(f'    {release.address}{file}\n')
+        sys.stdout.write(f'{name}: {release.about}; {folder if here else "not here"}\n')
+        for url in (url for file in release.takes for url in file.urls):
+            sys.stdout.write(f'    {url} ({source_of(url)})\n')
         sys.stdout.write(f'    {release.licence}\n')

