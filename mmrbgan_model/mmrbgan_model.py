@@ -335,7 +335,7 @@ class MMRBGANModel(BaseModel):
 
     def _new_validator(self) -> Validator:
         options = self.opt.get('val') or {}
-        return Validator(options.get('metrics') or {}, options.get('sheet_faces', 8))
+        return Validator(options.get('metrics') or {}, options.get('sheet_faces', 8), options.get('group_pattern'))
 
     def _picture_path(self, folder: Path, dataset: str, face: str, current_iter: Any) -> Path:
         if self.is_train:
@@ -365,6 +365,8 @@ class MMRBGANModel(BaseModel):
             for kind, values in (('', outcome.restored), ('_input', outcome.inputs)):
                 for metric, value in values.items():
                     tb_logger.add_scalar(f'metrics/{name}/{metric}{kind}', value, current_iter)
+            for metric, worst in outcome.worst.items():
+                tb_logger.add_scalar(f'metrics/{name}/{metric}_worst_group', worst.value, current_iter)
             if outcome.sheet is not None:
                 tb_logger.add_image(f'sheets/{name}', outcome.sheet, current_iter, dataformats='HWC')
 

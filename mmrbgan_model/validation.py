@@ -9,6 +9,7 @@ import inspect
 import logging
 import math
 import os
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -44,35 +45,60 @@ def to_picture(image: Tensor) -> np.ndarray:
     return scaled.round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
 
 
+Place = tuple[str, str, str]
+"""Metric, kind, group."""
+
+
+@dataclass(frozen=True)
+class Worst:
+    """The group that gained least: its mean, and the change from its inputs."""
+
+    group: str
+    value: float
+    change: float
+
+
 @dataclass
 class Averages:
-    """Running means per metric and kind ('restored' or 'input'); infinite values (equal pictures) are counted apart."""
+    """Running means per metric, kind ('restored' or 'input') and group of faces.
 
-    sums: dict[tuple[str, str], float] = field(default_factory=lambda: defaultdict(float))
-    counts: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
+    The group of all faces is ''. Infinite values (equal pictures) are counted apart.
+    """
+
+    sums: dict[Place, float] = field(default_factory=lambda: defaultdict(float))
+    counts: dict[Place, int] = field(default_factory=lambda: defaultdict(int))
     infinite: int = 0
 
-    def add(self, metric: str, kind: str, value: float) -> None:
-        """Take one picture's value in."""
-        if math.isfinite(value):
-            self.sums[metric, kind] += value
-            self.counts[metric, kind] += 1
-        else:
+    def add(self, metric: str, kind: str, value: float, group: str = '') -> None:
+        """Take one picture's value in, for all faces and for those of its group."""
+        if not math.isfinite(value):
             self.infinite += 1
+            return
+        for each in {'', group}:
+            self.sums[metric, kind, each] += value
+            self.counts[metric, kind, each] += 1
 
-    def merge(
-        self, sums: Mapping[tuple[str, str], float], counts: Mapping[tuple[str, str], int], infinite: int
-    ) -> None:
+    def merge(self, sums: Mapping[Place, float], counts: Mapping[Place, int], infinite: int) -> None:
         """Add the sums of another process."""
         for key, value in sums.items():
             self.sums[key] += value
             self.counts[key] += counts[key]
         self.infinite += infinite
 
-    def mean(self, metric: str, kind: str) -> float | None:
-        """The mean over the finite values, None if there are none."""
-        count = self.counts.get((metric, kind), 0)
-        return self.sums[metric, kind] / count if count else None
+    def mean(self, metric: str, kind: str, group: str = '') -> float | None:
+        """The mean over the finite values of a group, None if there are none."""
+        count = self.counts.get((metric, kind, group), 0)
+        return self.sums[metric, kind, group] / count if count else None
+
+    def worst(self, metric: str, better: str) -> Worst | None:
+        """Return the group whose faces gained least over their inputs, None without groups."""
+        sign = 1 if better == 'higher' else -1
+        changes = []
+        for group in sorted({group for name, kind, group in self.counts if name == metric and group}):
+            means = [self.mean(metric, kind, group) for kind in ('restored', 'input')]
+            if means[0] is not None and means[1] is not None:
+                changes.append((sign * (means[0] - means[1]), Worst(group, means[0], means[0] - means[1])))
+        return min(changes, key=lambda one: one[0])[1] if changes else None
 
 
 @dataclass(frozen=True)
@@ -86,6 +112,8 @@ class Outcome:
     sheet: np.ndarray | None
     details: Mapping[str, float] = field(default_factory=dict)
     """What set metrics say besides their first value: the count, intervals, other references."""
+    worst: Mapping[str, Worst] = field(default_factory=dict)
+    """Metric -> the group that gained least, where faces are grouped."""
 
     def line(self, name: str) -> str:
         """One line for the log."""
@@ -93,7 +121,9 @@ class Outcome:
         for metric, value in self.restored.items():
             before = self.inputs.get(metric)
             change = '' if before is None else f' (input {before:.4f}, change {value - before:+.4f})'
-            parts.append(f'{metric} {value:.4f}{change}')
+            worst = self.worst.get(metric)
+            least = '' if worst is None else f' (least in {worst.group}: {worst.value:.4f}, change {worst.change:+.4f})'
+            parts.append(f'{metric} {value:.4f}{change}{least}')
         parts += [f'{name} {value:.4f}' for name, value in self.details.items()]
         if self.infinite:
             parts.append(f'{self.infinite} infinite values left out of the means')
@@ -103,8 +133,17 @@ class Outcome:
 class Validator:
     """Restores, scores and collects, one batch at a time."""
 
-    def __init__(self, metrics: Mapping[str, Mapping[str, Any]], sheet_faces: int) -> None:
-        """Args: metrics: the yml's ``val.metrics``; sheet_faces: how many faces the sheet shows."""
+    def __init__(
+        self, metrics: Mapping[str, Mapping[str, Any]], sheet_faces: int, group_pattern: str | None = None
+    ) -> None:
+        """Prepare the metrics.
+
+        Args:
+            metrics: the yml's ``val.metrics``.
+            sheet_faces: how many faces the sheet shows.
+            group_pattern: regular expression whose first part in parentheses tells a face's group from its file name.
+        """
+        self.group_of = group_finder(group_pattern)
         for name, options in metrics.items():
             check_metric(options, f'val.metrics.{name}')
         of_sets = {name: options for name, options in metrics.items() if options['type'] in SET_METRICS}
@@ -115,8 +154,8 @@ class Validator:
         self.rows: list[list[np.ndarray]] = []
         self.faces = 0
 
-    def add(self, lq: np.ndarray, restored: np.ndarray, gt: np.ndarray | None) -> None:
-        """Take one face in: RGB uint8 pictures of the same size."""
+    def add(self, lq: np.ndarray, restored: np.ndarray, gt: np.ndarray | None, path: str = '') -> None:
+        """Take one face in: RGB uint8 pictures of the same size; ``path`` tells its group."""
         self.faces += 1
         if len(self.rows) < self.sheet_faces:
             self.rows.append([lq, restored] if gt is None else [lq, restored, gt])
@@ -124,7 +163,7 @@ class Validator:
             for kind, picture in (('restored', restored), ('input', lq)):
                 value = score(picture, gt, options)
                 if value is not None:
-                    self.averages.add(name, kind, value)
+                    self.averages.add(name, kind, value, self.group_of(path))
         for metric in self.set_metrics.values():
             metric.update(to_unit(restored[None]), None if gt is None else to_unit(gt[None]))
 
@@ -155,7 +194,24 @@ class Validator:
         for name, metric in self.set_metrics.items():
             for place, (key, value) in enumerate(compute(name, metric).items()):
                 (details if place else known)[key if place else name] = value
-        return Outcome(known, before, self.faces, self.averages.infinite, sheet, details)
+        better = {name: options.get('better', 'higher') for name, options in self.metrics.items()}
+        worst = {name: one for name in self.metrics if (one := self.averages.worst(name, better[name])) is not None}
+        return Outcome(known, before, self.faces, self.averages.infinite, sheet, details, worst)
+
+
+def group_finder(pattern: str | None) -> Callable[[str], str]:
+    """Return path -> group, '' where ``pattern`` finds none in the file's name.
+
+    Raises:
+        UsageError: no regular expression with a part in parentheses.
+    """
+    try:
+        compiled = re.compile(pattern or '()')
+    except re.error as error:
+        raise UsageError(f'val.group_pattern: {error}') from error
+    if not compiled.groups:
+        raise UsageError(f"val.group_pattern: {pattern!r} has no part in parentheses, such as '^me_([a-z]+)_'")
+    return lambda path: (match[1] or '') if (match := compiled.search(Path(path).name)) else ''
 
 
 def check_metric(options: Any, where: str) -> None:
@@ -254,7 +310,7 @@ def validate(
             for i, path in enumerate(batch['lq_path']):
                 gt = to_picture(batch['gt'][i]) if 'gt' in batch else None
                 picture = to_picture(restored[i])
-                validator.add(to_picture(batch['lq'][i]), picture, gt)
+                validator.add(to_picture(batch['lq'][i]), picture, gt, path)
                 if save is not None:
                     save(path, picture)
     validator.share()

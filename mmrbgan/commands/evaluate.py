@@ -16,6 +16,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add('--ffhq', action='append', default=[], metavar='STATS', help='stored FID statistics (.npz, .pth); repeatable')
     add('--by-pose', action='store_true', help='every metric also by how far the face is turned')
     add(
+        '--by',
+        metavar='TABLE|PATTERN',
+        help='every metric also by groups: a .csv with the headings file,group, or a regular expression whose parts '
+        "in parentheses name a file's groups, such as '^me_(?P<group>[a-z]+)_(?P<sex>[a-z]+)_'",
+    )
+    add(
         '--landmarks', metavar='CSV', help='landmarks for the poses (default: landmarks.csv beside GT or LQ, else dlib)'
     )
     add('--metrics', nargs='+', metavar='NAME', help=f'of {", ".join(METRICS)} (default: all whose weights are here)')

@@ -96,6 +96,18 @@ def _lmd(_: Path | None, __: str) -> Score:
     return lambda restored, gt: {'lmd': landmark_distance(restored, gt)}
 
 
+def _skin(_: Path | None, __: str) -> Score:
+    from mmrbgan_model.metrics.skin_colour import skin_difference
+
+    return lambda restored, gt: {'skin': skin_difference(restored, gt)}
+
+
+def _lite0(file: Path | None, device: str) -> Score:
+    from mmrbgan_model.metrics.efficientnet_lite import lite0_distance
+
+    return lambda restored, gt: {'lite0': lite0_distance(restored, gt, file, device)}
+
+
 def _niqe(_: Path | None, device: str) -> Score:
     from mmrbgan_model.metrics import niqe
 
@@ -129,7 +141,7 @@ def _identity(recogniser: Literal['dlib', 'arcface', 'mobilefacenet'], label: st
 
         def score(restored: np.ndarray, gt: np.ndarray | None) -> Scores:
             found = identity(restored, gt, recogniser, file, device)
-            return {f'{name}_{quantity}': found[quantity] for quantity in ('angle', 'cosine')}
+            return {column: found[column.removeprefix(f'{name}_')] for column in columns}
 
         return score
 
@@ -138,6 +150,8 @@ def _identity(recogniser: Literal['dlib', 'arcface', 'mobilefacenet'], label: st
         f'{name}_angle': Column(f'Angle ({label})', 'lower', 2),
         f'{name}_cosine': Column(f'Cosine ({label})', 'higher', 4),
     }
+    if recogniser == 'dlib':  # whose own measure is the distance: below 0.6 is the same person
+        columns[f'{name}_distance'] = Column(f'Distance ({label})', 'lower', 4)
     return Metric(name, columns, f'recogniser {recogniser}', build, FILES[recogniser])
 
 
@@ -151,6 +165,13 @@ _ROWS = (
     ),
     _lpips('alex'),
     _lpips('vgg'),
+    Metric(
+        'lite0',
+        {'lite0': Column('EfficientNet-Lite0 distance', 'lower', 4)},
+        "EfficientNet-Lite0's maps, 224 px bilinear, antialiased",
+        _lite0,
+        FILES['efficientnet_lite0'],
+    ),
     Metric('niqe', {'niqe': Column('NIQE', 'lower', 3)}, "Y, no border cut, BasicSR's model", _niqe, needs_gt=False),
     Metric(
         'ifqa',
@@ -164,8 +185,16 @@ _ROWS = (
     _identity('arcface', 'ArcFace'),
     _identity('mobilefacenet', 'MobileFaceNet'),
     Metric('lmd', {'lmd': Column('LMD', 'lower', 3)}, "dlib's 68 points, pixels at 512", _lmd),
+    Metric('skin', {'skin': Column('Skin ΔE', 'lower', 2)}, 'CIEDE2000 of the mean of the middle of the face', _skin),
     Metric(
         'fid', {'fid_gt': Column('FID to GT', 'lower', 3)}, '299 px bilinear, no antialias', None, FILES['inception']
+    ),
+    Metric(
+        'frechet_lite0',
+        {'frechet_lite0_gt': Column('Fréchet (EfficientNet-Lite0) to GT', 'lower', 3)},
+        "EfficientNet-Lite0's features, 224 px bilinear, antialiased",
+        None,
+        FILES['efficientnet_lite0'],
     ),
 )
 METRICS = {row.name: row for row in _ROWS}
@@ -218,9 +247,9 @@ class MetricTable:
                 left_out[name] = str(error)
         return chosen, left_out
 
-    def inception_file(self, may_fetch: bool) -> Path | None:
-        """Return FID's network file, or raise UsageError."""
-        return self._weights(METRICS['fid'], may_fetch)
+    def network_file(self, name: str, may_fetch: bool) -> Path | None:
+        """Return the network file of a metric of whole sets, or raise UsageError."""
+        return self._weights(METRICS[name], may_fetch)
 
     def _build(self, row: Metric, has_gt: bool, may_fetch: bool) -> list[ImageMetric]:
         if row.build is None:

@@ -34,8 +34,8 @@ class Summary:
 
 
 @dataclasses.dataclass(frozen=True)
-class PoseBin:
-    """The faces turned between ``low`` and ``high`` (nose offset in eye distances) and their summaries."""
+class Part:
+    """Some of the faces, by how far they are turned or by group, and their summaries."""
 
     label: str
     count: int
@@ -62,6 +62,7 @@ class Record:
         weights: file and hash of the method's network, if given.
         device: where the metrics ran.
         versions: package -> version.
+        groups: name of a grouping -> its groups; empty if not asked for.
     """
 
     method: str
@@ -71,7 +72,7 @@ class Record:
     hashes: dict[str, str]
     excluded: list[tuple[str, str]]
     summaries: dict[str, Summary]
-    poses: list[PoseBin]
+    poses: list[Part]
     pose_source: str | None
     provenance: dict[str, str]
     left_out: dict[str, str]
@@ -79,6 +80,7 @@ class Record:
     weights: str | None
     device: str
     versions: dict[str, str]
+    groups: dict[str, list[Part]] = dataclasses.field(default_factory=dict)
 
     @property
     def set_hash(self) -> str:
@@ -165,13 +167,18 @@ def read_record(path: Path) -> Record:
         if content.pop('format', None) != FORMAT:
             raise ValueError(f'not in the form {FORMAT}')
         content['summaries'] = _summaries(content['summaries'])
-        content['poses'] = [PoseBin(**{**one, 'summaries': _summaries(one['summaries'])}) for one in content['poses']]
+        content['poses'] = _read_parts(content['poses'])
+        content['groups'] = {name: _read_parts(parts) for name, parts in content.get('groups', {}).items()}
         content['excluded'] = [(name, reason) for name, reason in content['excluded']]
         return Record(**content)
     except OSError as error:
         raise UsageError(f'{path}: {error.strerror or error}; `mmrbgan evaluate` writes such a file') from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f'{path}: not a record of `mmrbgan evaluate` ({error})') from error
+
+
+def _read_parts(content: Sequence[Mapping[str, Any]]) -> list[Part]:
+    return [Part(**{**one, 'summaries': _summaries(one['summaries'])}) for one in content]
 
 
 def _summaries(content: Mapping[str, Mapping[str, Any]]) -> dict[str, Summary]:

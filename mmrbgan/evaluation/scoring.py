@@ -3,7 +3,7 @@
 import argparse
 import contextlib
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -13,16 +13,16 @@ from tqdm import tqdm
 
 from mmrbgan_arch.support.atomic_files import sha256_of, writing
 from mmrbgan_arch.support.errors import UsageError
-from mmrbgan_model.metrics.fid import FID, FIDOptions, fid_of_features, jackknife_half_width
-from mmrbgan_model.metrics.frechet import write_statistics
+from mmrbgan_model.metrics.fid import FID
 from mmrbgan_model.metrics.tensors import pick_device, to_unit
 
 from . import timing
 from .face_set import EvaluationSet, Pictures
+from .groups import find_groups
 from .metric_table import METRICS, ImageMetric, MetricTable, column, columns_of
 from .poses import PoseFinder, find_poses, pose_masks
 from .record import (
-    PoseBin,
+    Part,
     Record,
     Summary,
     check_writable,
@@ -32,10 +32,9 @@ from .record import (
     versions,
     write_record,
 )
+from .sets import LEAST, NAME_ANOTHER_FOR_STATS, build_sets, part_summaries, save_statistics, set_summaries
 
 OUT_FOLDER = Path('evaluations')
-LEAST_FOR_FID = 10
-NAME_ANOTHER_FOR_STATS = 'name another file with --save-stats'
 
 
 def run(args: argparse.Namespace) -> int:
@@ -87,14 +86,15 @@ def evaluate(args: argparse.Namespace) -> Record:
         raise UsageError(f'--save-stats: statistics take two faces or more; {args.restored!r} has one')
     table = MetricTable(_named_files(args.weights), args.device)
     metrics, left_out = table.choose(args.metrics, has_gt=args.gt is not None)
-    fid = _fid(args, table, left_out)
+    sets = build_sets(args, table, left_out)
+    groupings = find_groups(args.by, [face.name for face in faces.faces])
     poses = find_poses(faces, args.landmarks) if args.by_pose else None
-    rows = _score_all(faces, metrics, fid, poses, args.batch)
+    rows = _score_all(faces, metrics, sets, poses, args.batch)
     if not rows:
         raise UsageError(f'{args.restored!r}: not one face could be read ({faces.excluded[0][1]})')
-    if fid is not None and args.save_stats:
-        _save_statistics(Path(args.save_stats), fid)
-    columns = columns_of(metrics)
+    if args.save_stats:
+        save_statistics(Path(args.save_stats), sets)
+    columns, names = columns_of(metrics), [row['name'] for row in rows]
     return Record(
         method=_method(args),
         table=args.table or ('synthetic' if args.gt else 'real'),
@@ -102,10 +102,11 @@ def evaluate(args: argparse.Namespace) -> Record:
         folders={kind: str(source.root.resolve()) for kind, source in faces.sources.items()},
         hashes={kind: str(faces.digest(kind)) for kind in faces.sources},
         excluded=faces.excluded,
-        summaries={name: summarise([row[name] for row in rows]) for name in columns} | _fid_summaries(fid, left_out),
-        poses=_by_pose(rows, columns, fid) if poses else [],
+        summaries={name: summarise([row[name] for row in rows]) for name in columns} | set_summaries(sets, left_out),
+        poses=_parts(pose_masks([row['yaw'] for row in rows]), rows, columns, sets) if poses else [],
         pose_source=poses.source if poses else None,
-        provenance=_provenance(metrics, fid, args),
+        groups={one.name: _parts(one.masks(names), rows, columns, sets) for one in groupings},
+        provenance=_provenance(metrics, sets, args),
         left_out=left_out,
         faces=rows,
         weights=weights,
@@ -130,34 +131,16 @@ def _named_files(entries: list[str]) -> dict[str, str]:
     return files
 
 
-def _fid(args: argparse.Namespace, table: MetricTable, left_out: dict[str, str]) -> FID | None:
-    """Return FID where it was asked for, or where its network is here; else note why not."""
-    asked = bool(args.ffhq or args.save_stats or 'fid' in (args.metrics or ()))
-    if args.metrics and not asked:
-        return None
-    try:
-        if not (args.gt or args.ffhq or args.save_stats):
-            raise UsageError('fid compares sets; name a ground truth with --gt or stored statistics with --ffhq')
-        path = table.inception_file(may_fetch=asked)
-        keep = args.fid_interval or args.by_pose
-        return FID(FIDOptions(str(path), tuple(args.ffhq), keep, args.device))
-    except UsageError as error:
-        if asked:
-            raise
-        left_out['fid'] = str(error)
-        return None
-
-
 def _score_all(
-    faces: EvaluationSet, metrics: list[ImageMetric], fid: FID | None, poses: PoseFinder | None, size: int
+    faces: EvaluationSet, metrics: list[ImageMetric], sets: list[FID], poses: PoseFinder | None, size: int
 ) -> list[dict[str, Any]]:
     """Return one row per face: name, yaw (with poses) and every column."""
     rows: list[dict[str, Any]] = []
     for batch in _batches(tqdm(faces, total=len(faces.faces), unit='face', disable=None), size):
         restored = np.stack([one.restored for one in batch])
         gt = None if batch[0].gt is None else np.stack([one.gt for one in batch if one.gt is not None])
-        if fid is not None:
-            fid.update(to_unit(restored), None if gt is None else to_unit(gt))
+        for one_set in sets:
+            one_set.update(to_unit(restored), None if gt is None else to_unit(gt))
         scores = {name: values for metric in metrics for name, values in metric.scores(restored, gt).items()}
         for i, one in enumerate(batch):
             yaw = {} if poses is None else {'yaw': poses.yaw(one)}
@@ -178,50 +161,24 @@ def _batches(faces: Iterable[Pictures], size: int) -> Iterator[list[Pictures]]:
             yield batch
 
 
-def _save_statistics(path: Path, fid: FID) -> None:
-    """Write the statistics of the restored faces, making folders."""
-    if fid.sums['restored'].count < 2:
-        raise UsageError('--save-stats: statistics take two faces or more; only one could be read')
-    with writing(path, NAME_ANOTHER_FOR_STATS):
-        write_statistics(path, fid.sums['restored'].gaussian(), fid.network_hash)
+def _parts(
+    masks: list[tuple[str, np.ndarray]], rows: list[dict[str, Any]], columns: list[str], sets: list[FID]
+) -> list[Part]:
+    """Summarise the faces of every mask (n,)."""
+    parts = []
+    for label, mask in masks:
+        inside = [row for row, chosen in zip(rows, mask, strict=True) if chosen]
+        summaries = {name: summarise([row[name] for row in inside]) for name in columns}
+        parts.append(Part(label, len(inside), summaries | part_summaries(sets, mask)))
+    return parts
 
 
-def _fid_summaries(fid: FID | None, left_out: dict[str, str]) -> dict[str, Summary]:
-    if fid is None:
-        return {}
-    try:
-        found = fid.compute()
-    except UsageError as error:
-        left_out['fid'] = str(error)
-        return {}
-    count = int(found.pop('fid_n'))
-    names = [name for name in found if not name.endswith(('_low', '_high'))]
-    return {name: Summary(found[name], found.get(f'{name}_low'), found.get(f'{name}_high'), count) for name in names}
-
-
-def _by_pose(rows: list[dict[str, Any]], columns: list[str], fid: FID | None) -> list[PoseBin]:
-    bins = []
-    for label, mask in pose_masks([row['yaw'] for row in rows]):
-        part = [row for row, inside in zip(rows, mask, strict=True) if inside]
-        summaries = {name: summarise([row[name] for row in part]) for name in columns}
-        bins.append(PoseBin(label, len(part), summaries | _fid_of_part(fid, mask)))
-    return bins
-
-
-def _fid_of_part(fid: FID | None, mask: np.ndarray) -> dict[str, Summary]:
-    """FID to the ground truth of these faces; fewer than ten have none worth printing."""
-    if fid is None or not fid.sums['gt'].count or mask.sum() < LEAST_FOR_FID:
-        return {}
-    restored, gt = (fid.sums[kind].features()[mask] for kind in ('restored', 'gt'))
-    value, half = fid_of_features(restored, gt), jackknife_half_width(restored, gt)
-    return {'fid_gt': Summary(value, value - half, value + half, int(mask.sum()))}
-
-
-def _provenance(metrics: list[ImageMetric], fid: FID | None, args: argparse.Namespace) -> dict[str, str]:
+def _provenance(metrics: list[ImageMetric], sets: list[FID], args: argparse.Namespace) -> dict[str, str]:
     found = {metric.row.name: metric.provenance() for metric in metrics}
-    if fid is not None:
-        stored = ''.join(f'; {Path(path).name} sha256 {sha256_of(path)[:16]}' for path in args.ffhq)
-        found['fid'] = f'Inception sha256 {fid.network_hash}, {METRICS["fid"].note}{stored}'
+    stored = ''.join(f'; {Path(path).name} sha256 {sha256_of(path)[:16]}' for path in args.ffhq)
+    for one in sets:
+        text = f'{METRICS[one.name].note}; network sha256 {one.network_hash}'
+        found[one.name] = text + (stored if one.name == 'fid' else '')
     return found
 
 
@@ -236,12 +193,34 @@ def _describe_weights(path: str | None) -> str | None:
 def _lines(record: Record) -> list[str]:
     """The record as lines for the terminal."""
     lines = [f'{record.method}: {record.count} faces, set {record.set_hash}, on {record.device}']
-    lines += [f'  {column(name).heading:26} {_show(name, one)}' for name, one in record.summaries.items()]
-    for pose in record.poses:
-        lines.append(f'{pose.label}: {pose.count} faces')
-        lines += [f'  {column(name).heading:26} {_show(name, one)}' for name, one in pose.summaries.items()]
+    lines += _values(record.summaries)
+    divisions = {'pose': record.poses, **record.groups}
+    for name, parts in divisions.items():
+        for part in parts:
+            lines += [f'{name}: {part.label}: {part.count} faces', *_values(part.summaries)]
+    for name, parts in divisions.items():
+        lines += [f'worst {name}, of those with {LEAST} faces: {line}' for line in worst_parts(parts)]
     lines += [f'left out: {name}: {reason}' for name, reason in record.left_out.items()]
     return lines + [f'excluded: {name}: {reason}' for name, reason in record.excluded]
+
+
+def worst_parts(parts: list[Part]) -> list[str]:
+    """Return a line per column that names the part which does worst; parts of few faces do not count."""
+    large = [part for part in parts if part.count >= LEAST]
+    if len(large) < 2:
+        return []
+    lines = []
+    for name in large[0].summaries:
+        sign = 1 if column(name).better == 'higher' else -1
+        scored = [(sign * value, part) for part in large if (value := part.summaries[name].mean) is not None]
+        if scored:
+            part = min(scored, key=lambda one: one[0])[1]
+            lines.append(f'{column(name).heading:26} {part.label} {_show(name, part.summaries[name])}')
+    return lines
+
+
+def _values(summaries: Mapping[str, Summary]) -> list[str]:
+    return [f'  {column(name).heading:26} {_show(name, one)}' for name, one in summaries.items()]
 
 
 def _show(name: str, summary: Summary) -> str:

@@ -22,7 +22,9 @@ TITLES = {
 def build_tables(records: list[Record], timings: list[Timing], quoted: bool) -> list[Table]:
     """Return every table that the records fill."""
     tables = [_set_table(kind, group, quoted) for kind in TITLES for group in _by_set(records, kind)]
-    tables += [_pose_table(group) for kind in TITLES for group in _by_set(records, kind) if group[0].poses]
+    sets = [group for kind in TITLES for group in _by_set(records, kind)]
+    tables += [_pose_table(group) for group in sets if group[0].poses]
+    tables += [_group_table(group, name) for group in sets for name in group[0].groups]
     ablations = [record for record in records if record.table == 'ablation']
     if ablations:
         tables.append(_ablation_table(ablations))
@@ -80,6 +82,16 @@ def _pose_table(records: list[Record]) -> Table:
         f'(from {records[0].pose_source}); 95 % intervals.'
     )
     return Table(f'pose-{records[0].set_hash}', 'By pose', note, rows, competes=False)
+
+
+def _group_table(records: list[Record], name: str) -> Table:
+    rows = [
+        Row(f'{record.method}, {part.label}', _cells(part.summaries), f'N {part.count}')
+        for record in records
+        for part in record.groups.get(name, ())
+    ]
+    note = f'Set {records[0].set_hash}; 95 % intervals.'
+    return Table(f'{name}-{records[0].set_hash}', f'By {name}', note, rows, competes=False)
 
 
 def _ablation_table(records: list[Record]) -> Table:

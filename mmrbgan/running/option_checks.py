@@ -21,7 +21,7 @@ _TOP = {
     *('name', 'model_type', 'scale', 'num_gpu', 'manual_seed', 'datasets', 'path', 'train', 'val', 'logger'),
     *('dist_params', 'find_unused_parameters'),
 }
-_VAL = {'val_freq', 'save_img', 'suffix', 'pbar', 'metrics', 'sheet_faces'}
+_VAL = {'val_freq', 'save_img', 'suffix', 'pbar', 'metrics', 'sheet_faces', 'group_pattern'}
 _PATH = {'resume_state', 'ignore_resume_networks'}
 _PATH_PREFIXES = ('pretrain_network_', 'param_key_', 'strict_load_')
 

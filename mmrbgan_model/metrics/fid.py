@@ -105,16 +105,25 @@ class FID:
     Args:
         options: see ``FIDOptions``.
         network: features (b, 3, h, w) in [0, 1] -> (b, d); None: FID's Inception.
+        name: what its values are called; with another network it is not FID.
+        network_hash: of that network's file.
     """
 
-    def __init__(self, options: FIDOptions | None = None, network: nn.Module | None = None) -> None:
+    def __init__(
+        self,
+        options: FIDOptions | None = None,
+        network: nn.Module | None = None,
+        name: str = 'fid',
+        network_hash: str = 'given',
+    ) -> None:
         self.options = options or FIDOptions()
+        self.name = name
         self.device = pick_device(self.options.device)
         if network is None:
             path = weights_path(self.options.weights)
             self.network, self.network_hash = load_inception(str(path), self.device), sha256_of(path)[:16]
         else:
-            self.network, self.network_hash = network.to(self.device), 'given'
+            self.network, self.network_hash = network.to(self.device), network_hash
         size = FEATURES if network is None else self._width()
         read = {Path(path).stem: read_statistics(path, self.network_hash, size) for path in self.options.statistics}
         self.references = read
@@ -140,10 +149,10 @@ class FID:
             raise UsageError('FID needs a ground truth or a file of statistics to compare with')
         found: dict[str, float] = {}
         if gt.count > 1:
-            found |= self._against(gt.gaussian(), 'fid_gt', paired=gt.count == restored.count)
+            found |= self._against(gt.gaussian(), f'{self.name}_gt', paired=gt.count == restored.count)
         for name, reference in self.references.items():
-            found |= self._against(reference, f'fid_{name}', paired=False)
-        return found | {'fid_n': float(restored.count)}
+            found |= self._against(reference, f'{self.name}_{name}', paired=False)
+        return found | {f'{self.name}_n': float(restored.count)}
 
     def state(self) -> dict[str, Any]:
         """Return what was summed, to be sent to another rank."""

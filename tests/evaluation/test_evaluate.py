@@ -147,13 +147,13 @@ class Pooled(torch.nn.Module):
 
 
 def test_statistics_go_into_a_new_folder(folders, monkeypatch):
-    monkeypatch.setattr(scoring, '_fid', lambda *_: FID(network=Pooled()))
+    monkeypatch.setattr(scoring, 'build_sets', lambda *_: [FID(network=Pooled())])
     assert evaluate('out', '--gt', 'gt', '--save-stats', 'new/folder/out.npz', *CHEAP) == 0
     assert read_statistics('new/folder/out.npz', size=12).count == 6
 
 
 def test_statistics_that_fail_in_the_end_are_one_line(folders, monkeypatch, capsys):
-    monkeypatch.setattr(scoring, '_fid', lambda *_: FID(network=Pooled()))
+    monkeypatch.setattr(scoring, 'build_sets', lambda *_: [FID(network=Pooled())])
     assert evaluate('out', '--gt', 'gt', '--save-stats', 'x' * 300 + '.npz', *CHEAP) == 2
     assert 'cannot be written' in capsys.readouterr().err.splitlines()[-1]
 

@@ -68,6 +68,25 @@ def test_a_set_that_cannot_be_scored_warns_and_goes_on(validator, caplog):
     assert 'over a set' in caplog.text
 
 
+@pytest.mark.skipif(not basicsr_bridge.is_available(), reason='basicsr is not installed')
+def test_the_group_that_gained_least_stands_beside_the_mean(monkeypatch):
+    metrics_of = {'psnr': {'type': 'calculate_psnr', 'crop_border': 0}}
+    validator = validation.Validator(metrics_of, sheet_faces=0, group_pattern='^me_([a-z]+)_')
+    faces = {'me_asian_1.png': (4, 1), 'me_black_2.png': (4, 2), 'me_black_3.png': (4, 2), 'other.png': (4, 4)}
+    for name, (before, after) in faces.items():
+        validator.add(picture(9 + before), picture(9 + after), picture(9), f'faces/{name}')
+    outcome = validator.outcome()
+    assert outcome.worst['psnr'].group == 'black'
+    assert outcome.worst['psnr'].change == pytest.approx(20 * np.log10(2))
+    assert '(least in black: 42.1102, change +6.0206)' in outcome.line('set')
+    assert outcome.restored['psnr'] > outcome.worst['psnr'].value - 1  # the mean is over all faces
+
+
+def test_a_pattern_without_a_part_in_parentheses_is_refused():
+    with pytest.raises(UsageError, match=r'val\.group_pattern'):
+        validation.Validator({}, sheet_faces=0, group_pattern='^me_')
+
+
 @pytest.mark.parametrize(
     ('path', 'section', 'expected'),
     [

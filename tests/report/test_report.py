@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from mmrbgan import cli
-from mmrbgan.evaluation.record import PoseBin, Record, Summary, write_record
+from mmrbgan.evaluation.record import Part, Record, Summary, write_record
 from mmrbgan.evaluation.timing import Timing, write_timings
 from mmrbgan.report.content import build_tables, over_runs
 from mmrbgan.report.tables import Cell, Row, Table, to_latex, to_markdown
@@ -37,7 +37,7 @@ def make_record(folder: Path, method: str, psnr: float, set_hash: str = 'set1', 
         hashes={'restored': 'r-' + method, 'gt': set_hash},
         excluded=[('z', 'not in restored')],
         summaries={'psnr': summary, 'lpips_alex': Summary(0.3, None, None, 3)},
-        poses=[PoseBin('frontal, below 0.10', 2, {'psnr': summary}), PoseBin('profile', 1, {'psnr': summary})],
+        poses=[Part('frontal, below 0.10', 2, {'psnr': summary}), Part('profile', 1, {'psnr': summary})],
         pose_source='landmarks.csv',
         provenance={'lpips_alex': 'package lpips 0.1, alex'},
         left_out={},
