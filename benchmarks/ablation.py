@@ -29,7 +29,7 @@ VARIANTS = {
     'w/o fine-tuning + FreezeD': 'no_finetune_freezed',
     'w/o face-preserving loss': 'no_face_preserving',
 }
-ELSEWHERE = {('path',), ('name',)}  # differences that are no part of a variant
+ELSEWHERE = {('path',), ('name',)}  # differences that do not belong to a variant
 
 
 def main() -> int:

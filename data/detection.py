@@ -21,9 +21,9 @@ from .alignment import apply, invert, resize_matrix
 
 RETINAFACE_NETWORKS = ('mobile0.25', 'resnet50')
 PASSES = ((1.0, 0.0), (0.65, 0.0), (0.325, -0.33))
-"""dlib's looks at a photograph: its scale, and what is added to the threshold. The smaller the photograph, the less is
-left of noise and the fewer faces are missed; what is left to be taken for a face by mistake grows rare."""
-SAME_FACE = 0.5  # of the smaller box: so much overlap is one face found twice
+"""dlib's passes over a photograph: scale, and offset of the threshold. Downscaling removes noise: fewer faces are
+missed, and false positives grow rare."""
+SAME_FACE = 0.5  # of the smaller box: more overlap than this is one face found twice
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -209,7 +209,7 @@ def _move_box(box: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
 
 def _distinct(faces: Sequence[DetectedFace]) -> list[DetectedFace]:
-    """Keep the better of two finds of one face; return the largest first."""
+    """Drop the weaker of two detections of one face; return the largest first."""
     kept: list[DetectedFace] = []
     for face in sorted(faces, key=lambda face: -face.score):
         if all(_overlap(face.box, other.box) < SAME_FACE for other in kept):
@@ -218,7 +218,7 @@ def _distinct(faces: Sequence[DetectedFace]) -> list[DetectedFace]:
 
 
 def _overlap(a: np.ndarray, b: np.ndarray) -> float:
-    """Return the common area of two boxes in parts of the smaller one."""
+    """Return the intersection of two boxes as a share of the smaller one."""
     common = np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None).prod()
     smaller = min((a[2:] - a[:2]).prod(), (b[2:] - b[:2]).prod())
     return float(common / max(smaller, 1e-9))

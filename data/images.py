@@ -1,7 +1,7 @@
 """Reads images: any mode to RGB uint8, from a folder or an LMDB, with the path in every error.
 
-A decoder that returns half an image without a word is the rule (OpenCV fills a truncated JPEG with grey), so files are
-first checked for their end.
+Decoders silently return truncated images (OpenCV fills the rest of a JPEG with grey), so files are first checked for
+their end.
 """
 
 import importlib
@@ -73,7 +73,7 @@ def read_image(path: str | Path) -> np.ndarray:
     """Return the image file at ``path`` as RGB uint8 (h, w, 3), upright; see ``decode_image``.
 
     Raises:
-        UnreadableImageError: the file cannot be read or is no sound image.
+        UnreadableImageError: the file cannot be read or is not an intact image.
     """
     return decode_image(_read_bytes(Path(path)), str(path))
 
@@ -93,7 +93,7 @@ def open_image(content: bytes) -> Image.Image:
 
 
 def probe_image(content: bytes, name: str) -> tuple[int, int]:
-    """Return (width, height) of a sound image; the common kinds are judged by head, end and check sums, not decoded.
+    """Return (width, height) of an intact image; the common kinds are judged by head, end and check sums, not decoded.
 
     Raises:
         UnreadableImageError: as ``decode_image``.
@@ -306,7 +306,7 @@ def _is_image_name(name: str) -> bool:
 
 
 def _plain_size(content: bytes) -> tuple[int, int] | None:
-    """Return (width, height) of what OpenCV reads well: a whole 8-bit RGB or grey PNG, a whole JPEG but no CMYK."""
+    """Return (width, height) of what OpenCV reads well: a whole 8-bit RGB or grey PNG, a whole JPEG, not CMYK."""
     width = height = 0
     if content.startswith(_PNG) and content.endswith(_PNG_END) and len(content) >= _PNG_LEAST:
         width, height, depth, colour = struct.unpack('>IIBB', content[16:26])

@@ -1,4 +1,4 @@
-"""How a network begins that has no prior to keep: as the identity, so that training starts at the input.
+"""Initialises a network without a pretrained prior as the identity, so that training starts from the input.
 
 Not in the paper, which starts from a pretrained prior. The path is one the network has anyway: stem, noise branch of
 the last block, last RGB layer. The stem's filters come in pairs (v, -v); the leaky ReLU of a pair is linear in its

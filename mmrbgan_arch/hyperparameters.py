@@ -1,4 +1,4 @@
-"""Tells from the tensors of a state dict which network they belong to and with which options it was built."""
+"""Infers from the tensors of a state dict which network they belong to and the options it was built with."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -47,7 +47,7 @@ def width_options(widths: dict[int, int]) -> dict[str, Any]:
 
 
 def generator_options(state: State) -> dict[str, Any]:
-    """Options of ``MMRBGAN``; the start values are of no account once weights are loaded."""
+    """Options of ``MMRBGAN``; initial values do not matter once weights are loaded."""
     halvings = count_layers(state, 'encoder.downs.{}.conv.weight')
     size = 4 * 2**halvings
     widths = {size: state['encoder.stem.conv.weight'].shape[0]}
@@ -61,7 +61,7 @@ def generator_options(state: State) -> dict[str, Any]:
 
 
 def discriminator_options(state: State) -> dict[str, Any]:
-    """Options of ``MMRBGANDiscriminator``; which layers were frozen is no property of the weights, so none are."""
+    """Options of ``MMRBGANDiscriminator``; weights do not tell which layers were frozen, so none are."""
     halvings = count_layers(state, 'layers.{}.skip.conv.weight', start=1)
     size = 4 * 2**halvings
     widths = {size: state['layers.0.conv.weight'].shape[0]}
@@ -98,7 +98,7 @@ def describe(network: nn.Module) -> str:
     """One line with the network's type and the options that build it, as they stand in an option file."""
     state = network.state_dict()
     kind = find_kind(state)
-    assert kind is not None, f'{type(network).__name__} is no network of this package'
+    assert kind is not None, f'{type(network).__name__} is not a network of this package'
     options = {'type': kind.network.__name__} | kind.options(state)
     return f'{{{", ".join(f"{key}: {_yaml(value)}" for key, value in options.items())}}}'
 

@@ -73,7 +73,7 @@ class EqualizedConv2d(nn.Module):
         bias: bool = False,
         zero_start: bool = False,
     ) -> None:
-        """Args: zero_start: begin with zero weights, so that a residual branch starts as nothing."""
+        """Args: zero_start: start from zero weights, so that a residual branch adds nothing at first."""
         super().__init__()
         start = torch.zeros if zero_start else torch.randn
         self.weight = nn.Parameter(start(out_channels, in_channels, kernel_size, kernel_size))
@@ -215,7 +215,7 @@ def minibatch_stddev(x: Tensor) -> Tensor:
 
     (b, c, h, w) -> (b, c + 1, h, w).
     """
-    values = x.to(torch.promote_types(x.dtype, torch.float32))  # 1e-8 is nothing in fp16
+    values = x.to(torch.promote_types(x.dtype, torch.float32))  # 1e-8 underflows in fp16
     centred = values - _mean_over_batch(values)
     deviation = torch.sqrt(_mean_over_batch(centred.square()) + 1e-8).mean().to(x.dtype)
     return torch.cat([x, deviation.expand(x.shape[0], 1, *x.shape[2:])], dim=1)

@@ -26,7 +26,7 @@ class PReLUConv2d(EqualizedConv2d):
 class MMRB(nn.Module):
     """Two crossed 3x3 / 5x5 stages over split channels, a 1x1 reduction and a residual connection.
 
-    The 1x1 reduction starts at zero, so a fresh block is the identity and disturbs no pretrained network around it.
+    The 1x1 reduction starts at zero, so a fresh block is the identity and leaves a pretrained network unchanged.
     """
 
     def __init__(self, num_feat: int) -> None:

@@ -68,7 +68,7 @@ def load_peer(weights: str) -> Any:
     """Return spandrel's description of the network in a file, in evaluation mode.
 
     Raises:
-        UsageError: spandrel is not installed, or the file is missing, damaged or of no network it knows.
+        UsageError: spandrel is not installed, or the file is missing, damaged, or of a network it does not know.
     """
     try:
         import spandrel
@@ -81,7 +81,7 @@ def load_peer(weights: str) -> Any:
         raise UsageError(f'network_g.weights: no such file: {weights}; fetch it from its authors') from error
     except Exception as error:  # damaged files fail in many ways, unknown networks in spandrel's own
         reason = ' '.join(str(error).split()) or type(error).__name__
-        raise UsageError(f'network_g.weights: {weights} is no network that spandrel loads ({reason[:200]})') from error
+        raise UsageError(f'network_g.weights: {weights} is not a network for spandrel ({reason[:200]})') from error
 
 
 def _install_extra_architectures(spandrel: Any) -> None:

@@ -1,4 +1,4 @@
-"""Stops a run before a step that would do harm: a loss or a gradient that is not finite."""
+"""Stops a run before the step when a loss or a gradient is not finite."""
 
 import functools
 import math
@@ -32,12 +32,12 @@ def to_floats(values: Mapping[str, Tensor]) -> dict[str, float]:
 
 
 def not_finite(values: Mapping[str, float]) -> list[str]:
-    """Return the names of the values that are infinite or no number."""
+    """Return the names of the values that are NaN or infinite."""
     return [name for name, value in values.items() if not math.isfinite(value)]
 
 
 def stop_run(names: Iterable[str], iteration: int, files: list[str], batch: Mapping[str, Any], folder: Path) -> None:
-    """Leave the batch on the disk and stop; the networks are those of the iteration before.
+    """Save the batch and stop; the networks stay as the iteration before left them.
 
     Raises:
         UsageError: always; it names the terms, the iteration, the files of the batch and where the batch lies.

@@ -107,7 +107,7 @@ def shrink(images: Tensor, size: int) -> Tensor:
 def perceptual_loss(features: nn.Module) -> Callable[[Step], Tensor]:
     """Eq. 14, second half: the norms of the features' differences, summed over the layers; the norm is not squared.
 
-    A layer counts as the root of its mean square, so that neither its size nor its width weighs.
+    Each layer contributes its root mean square, so that neither its size nor its width sets its weight.
     """
 
     def compute(step: Step) -> Tensor:

@@ -86,7 +86,7 @@ class FeatureMaps(nn.Module):
         self.requires_grad_(False)
 
     def train(self, mode: bool = True) -> 'FeatureMaps':
-        """Stay in evaluation mode: batch norms are fixed, too."""
+        """Stay in evaluation mode, so that batch norms are fixed."""
         return super().train(False)
 
     def forward(self, x: Tensor) -> list[Tensor]:

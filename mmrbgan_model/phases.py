@@ -1,6 +1,6 @@
 """The training step as a list of phases, run by the same lines: the generator, the global and the local discriminators.
 
-A phase is an optimizer and the loss it minimises. Its loss says None in iterations in which it is off.
+A phase is an optimizer and the loss it minimises; the loss is None in iterations where the phase is off.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +28,7 @@ class Phase:
     optimizer: torch.optim.Optimizer
     loss: Loss
     fixed: Sequence[nn.Module] = ()
-    """Networks that gradients pass through and that get none."""
+    """Networks that pass gradients on without getting any."""
 
     def backward(self, step: Step, scaler: Any, parts: int) -> dict[str, Tensor]:
         """Add the gradients of one of ``parts`` equal parts of a batch; return what goes into the log."""

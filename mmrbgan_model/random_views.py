@@ -1,7 +1,7 @@
-"""The same random change of crop, mirror, colour and sharpness to two batches: what a recogniser cannot be fooled by.
+"""Random crops, flips, colours and blurs, the same for two batches, so that a recogniser is not fooled by patterns.
 
-Not in the paper. A small generator learns to please the one recogniser in its loss by patterns that no other one sees;
-they do not survive a shift, a blur and another colour.
+Not in the paper. A small generator learns patterns that please the one recogniser in its loss and no other; they do not
+survive a shift, a blur and another colour.
 """
 
 import math

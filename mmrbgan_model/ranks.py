@@ -20,7 +20,7 @@ def rank_and_size() -> tuple[int, int]:
 
 
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Put the mean over the processes in the place of each gradient; the result is the same bits everywhere.
+    """Replace each gradient by its mean over the processes, bit for bit the same on every rank.
 
     Which parameters have a gradient follows from the options and the iteration, so it is the same on every rank.
     """
@@ -56,14 +56,14 @@ def gather(value: Any) -> list[Any]:
 
 
 def copy_first(networks: Iterable[nn.Module]) -> None:
-    """Give every rank the first rank's parameters and buffers."""
+    """Copy the first rank's parameters and buffers to every rank."""
     if rank_and_size()[1] > 1:
         for tensor in (tensor for network in networks for tensor in network.state_dict().values()):
             tensor.copy_(_firsts(tensor))
 
 
 def differing(networks: Mapping[str, nn.Module]) -> list[str]:
-    """Return the names of the networks whose tensors are not the same bits on every rank."""
+    """Return the names of the networks whose tensors differ between ranks in any bit."""
     if rank_and_size()[1] == 1:
         return []
     return [name for name, network in networks.items() if not _agrees(list(network.state_dict().values()))]
@@ -79,7 +79,7 @@ def _agrees(tensors: list[Tensor]) -> bool:
 
 
 def _firsts(tensor: Tensor) -> Tensor:
-    """Return the first rank's ``tensor``, in plain layout, which collectives ask for."""
+    """Return the first rank's ``tensor``, contiguous, as collectives require."""
     first = torch.empty_like(tensor, memory_format=torch.contiguous_format).copy_(tensor)
     dist.broadcast(first, src=0)
     return first

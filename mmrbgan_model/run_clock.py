@@ -1,4 +1,4 @@
-"""Where a run stands in its schedule: at its iteration, or further on where ``train.time_limit`` asks for haste."""
+"""Where a run stands in its schedule: at its iteration, or further on if ``train.time_limit`` requires it."""
 
 import time
 from collections.abc import Mapping
@@ -37,9 +37,9 @@ class RunClock:
         return time.monotonic() - self._start
 
     def state(self) -> dict[str, float]:
-        """Return what a checkpoint keeps."""
+        """Return the state for a checkpoint."""
         return {'seconds': self.seconds()}
 
     def restore(self, state: Mapping[str, float]) -> None:
-        """Go on from a checkpoint's seconds."""
+        """Continue from the seconds in a checkpoint."""
         self._start = time.monotonic() - state.get('seconds', 0.0)

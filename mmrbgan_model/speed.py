@@ -1,6 +1,6 @@
-"""What a step may cost: reduced precision, recomputed activations, batches in parts.
+"""Cheaper steps: reduced precision, recomputed activations, micro-batches.
 
-Each changes the result by no more than its kind of rounding; none changes a state dict.
+Each changes results by rounding at most; none changes a state dict.
 """
 
 import functools
@@ -33,16 +33,16 @@ def grad_scaler(amp: str | None, device: torch.device) -> torch.amp.GradScaler:
 
 
 def recompute_activations(network: nn.Module) -> None:
-    """Let the blocks of ``network`` keep their inputs alone and compute the rest again when gradients need it."""
+    """Let the blocks of ``network`` store their inputs only and recompute activations in the backward pass."""
     for module in _outermost(network, _RECOMPUTED):
         module.__class__ = _recomputing(type(module))  # type: ignore[arg-type]
 
 
 def parts(batch: Mapping[str, Tensor | None], count: int) -> Iterator[dict[str, Tensor | None]]:
-    """Cut every tensor of a batch into ``count`` equal parts along its first dimension.
+    """Split every tensor of a batch into ``count`` equal micro-batches.
 
     Raises:
-        UsageError: the batch is no multiple of ``count``.
+        UsageError: the batch size is not a multiple of ``count``.
     """
     size = next(value.shape[0] for value in batch.values() if value is not None)
     if size % count:
@@ -53,7 +53,7 @@ def parts(batch: Mapping[str, Tensor | None], count: int) -> Iterator[dict[str, 
 
 
 class _Recomputing(nn.Module):
-    """Comes before a block's own class; a copy of the block keeps to its own weights."""
+    """Mixed in before a block's own class, so that a deep copy uses its own weights."""
 
     def forward(self, *args: Any) -> Any:
         """Compute the block's forward pass again when its gradients are asked for."""
@@ -68,7 +68,7 @@ def _recomputing(kind: type[nn.Module]) -> type[nn.Module]:
 
 
 def _outermost(network: nn.Module, kinds: tuple[type, ...]) -> Iterator[nn.Module]:
-    """Yield the modules of ``kinds`` that do not lie in one that was yielded."""
+    """Yield the outermost modules of ``kinds``."""
     for child in network.children():
         if isinstance(child, kinds):
             yield child

@@ -1,4 +1,4 @@
-"""Everything a model needs to go on as if it had never stopped, gathered into one checkpoint and put back."""
+"""Saves and restores everything a model needs to resume exactly where it stopped."""
 
 import logging
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ class TrainingState:
     """
 
     def __init__(self, model: Any, keep: int) -> None:
-        """Args: model: an MMRBGANModel; keep: sets that stay beside the best ones."""
+        """Args: model: an MMRBGANModel; keep: recent sets to keep besides the best."""
         paths = model.opt['path']
         self._model = model
         self._folder = CheckpointFolder(Path(paths['models']), Path(paths['training_states']), keep)
@@ -41,7 +41,7 @@ class TrainingState:
         self._saved = iteration
 
     def publish(self, iteration: int) -> None:
-        """Leave ``net_*_latest.pth``, copies of the set of ``iteration``."""
+        """Copy the set of ``iteration`` to ``net_*_latest.pth``."""
         if ranks.rank_and_size()[0] == 0:
             self._folder.publish(iteration)
 
@@ -70,7 +70,7 @@ class TrainingState:
         self._saved, self._validated = iteration, (iteration, validated)
 
     def is_validated(self, iteration: int, name: str) -> bool:
-        """Say whether the results of the dataset ``name`` at ``iteration`` are known."""
+        """Return whether the results of the dataset ``name`` at ``iteration`` are known."""
         return self._validated[0] == iteration and name in self._validated[1]
 
     def _capture(self, epoch: int, iteration: int) -> dict[str, Any]:
@@ -116,7 +116,7 @@ class TrainingState:
                 groups = [{**new, 'params': old['params']} for new, old in zip(own, state['param_groups'], strict=True)]
                 optimizer.load_state_dict({**state, 'param_groups': groups})
             except ValueError as error:
-                raise UsageError(f'path.resume_state: an optimizer is of other networks ({error})') from error
+                raise UsageError(f'path.resume_state: an optimizer belongs to other networks ({error})') from error
 
     def _restore_generators(self, state: Mapping[str, Any]) -> None:
         rank, size = ranks.rank_and_size()

@@ -21,7 +21,7 @@ class BadImages:
     A loader's workers share what is known, forked or spawned, and so do the workers of later epochs.
 
     Args:
-        limit: so many are tolerated.
+        limit: how many are tolerated.
         images: how many there are.
     """
 
@@ -84,7 +84,7 @@ def pair_by_stem(source: ImageSource, partners: ImageSource) -> list[int | None]
 def keep_to_one_thread() -> None:
     """Keep OpenCV from starting a thread per core: a loader's workers are the threads.
 
-    Datasets call it when they are made, too: a worker forked beside OpenCV's threads would wait for them for ever.
+    Datasets call it when they are made, too: a worker forked beside OpenCV's threads would wait for them forever.
     """
     if cv2.getNumThreads() != 1:
         cv2.setNumThreads(1)

@@ -55,7 +55,7 @@ class DatasetBuilder:
     def build(self, photographs: list[Photograph]) -> list[Entry]:
         """Do what is not done yet, write every file, and return the entries in the photographs' order."""
         if self.use_lmdb:
-            import_lmdb()  # told now, not after hours
+            import_lmdb()  # fail now, not after hours
         self.output.mkdir(parents=True, exist_ok=True)
         for split in SPLITS:
             restore_lmdb(self.output / f'{split}.lmdb')
@@ -153,7 +153,7 @@ class DatasetBuilder:
                 yield ahead.popleft(), result
 
     def _store(self, photograph: Photograph, results: Iterable[Crop | Skip], duplicates: 'Duplicates') -> Entry:
-        """Write the crops that are no duplicates, and return what became of each face."""
+        """Write the crops that are not duplicates; return what became of each face."""
         kept: list[KeptFace] = []
         skipped: list[tuple[str, str]] = []
         for number, result in enumerate(results):

@@ -101,7 +101,7 @@ def crop_face(photograph: np.ndarray, landmarks: np.ndarray, settings: CropSetti
     """Return one face of RGB uint8 (h, w, 3), given its landmarks (68, 49 or 5, 2), as a crop or why not."""
     if settings.aligned and photograph.shape[0] != photograph.shape[1]:
         return Skip('not square', f'{photograph.shape[1]}x{photograph.shape[0]}, but aligned faces were announced')
-    if not np.all(np.abs(landmarks) < FARTHEST):  # nor if they are no numbers
+    if not np.all(np.abs(landmarks) < FARTHEST):  # nor NaN
         return Skip('no landmarks', 'they lie nowhere near the photograph')
     matrix = _matrix(photograph, landmarks, settings)
     if matrix is None:
@@ -149,7 +149,7 @@ def share_outside(matrix: np.ndarray, size: int, width: int, height: int) -> flo
 
 
 def _matrix(photograph: np.ndarray, landmarks: np.ndarray, settings: CropSettings) -> np.ndarray | None:
-    """Return the (2, 3) matrix from photograph to crop, None if the landmarks are no face."""
+    """Return the (2, 3) matrix from photograph to crop, None if the landmarks are degenerate."""
     if settings.aligned:
         return resize_matrix(settings.size / max(photograph.shape[:2]))
     try:

@@ -163,11 +163,11 @@ def _crop_name(name: Any) -> str:
     """Return the name of a crop below its folder; one that leaves it would let ``prepare`` delete a stranger's file."""
     path = PurePath(_text(name))
     if '..' in path.parts or path.anchor or '\0' in name or not name.endswith('.png'):
-        raise ValueError(f'{name!r} is no name of a crop')
+        raise ValueError(f'{name!r} is not the name of a crop')
     return name
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise ValueError(f'{value!r} is no text')
+        raise ValueError(f'{value!r} is not text')
     return value

@@ -29,7 +29,7 @@ def write_report(
     settings: Mapping[str, Any],
     others: Sequence[tuple[str, str]] = (),
 ) -> dict[str, Any]:
-    """Write report.json and return its content; ``others`` are (name, kind) of the files that are no photographs."""
+    """Write report.json and return its content; ``others`` are (name, kind) of the files that are not photographs."""
     faces = [face for entry in entries for face in entry.kept]
     skipped = [
         {'photo': entry.photo, 'reason': reason, 'detail': detail}

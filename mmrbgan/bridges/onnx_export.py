@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 OPSET = 18
 TOLERANCE = 1e-3  # of values in [-1, 1]; an eighth of a level of 255
-TOLERANCE_HALF = 2e-2  # with weights of 11 significant bits
+TOLERANCE_HALF = 2e-2  # float16 weights
 BATCHES = (1, 3)
 SUFFIXES = {'onnx': '.onnx', 'torchscript': '.pt', 'safetensors': '.safetensors'}
 

@@ -17,7 +17,7 @@ from ..restoring.job import summary
 from ..restoring.restorer import Restorer
 
 TITLE = 'Restore faces'
-HELP = 'Put in a photograph, untick the faces that shall stay as they are, restore, move the slider, download.'
+HELP = 'Put in a photograph, untick the faces to leave as they are, restore, move the slider, download.'
 
 
 def build_page(restorer: Restorer) -> Any:

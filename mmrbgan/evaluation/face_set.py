@@ -39,7 +39,7 @@ class EvaluationSet:
         lq: folder of the degraded inputs, if known.
 
     Raises:
-        UsageError: an empty folder, a name that comes twice, or not one name in common.
+        UsageError: an empty folder, a name that occurs twice, or no name in common.
     """
 
     def __init__(self, restored: str, gt: str | None = None, lq: str | None = None) -> None:
@@ -83,7 +83,7 @@ def _by_stem(source: ImageSource, kind: str) -> dict[str, int]:
     stems = [os.path.splitext(name)[0] for name in source.names]
     twice = [stem for stem, count in Counter(stems).items() if count > 1]
     if twice:
-        raise UsageError(f'{kind}: {twice[0]!r} comes twice in {str(source.root)!r}; keep one of each name')
+        raise UsageError(f'{kind}: {twice[0]!r} occurs twice in {str(source.root)!r}; keep one of each name')
     return {stem: index for index, stem in enumerate(stems)}
 
 

@@ -155,7 +155,7 @@ class FaceNetwork:
             self._go_exact()
             result = self._forward(batch, self.dtype)
         if not torch.isfinite(result).all():
-            raise UsageError('the network gives values that are no numbers; its weights are damaged')
+            raise UsageError('the network returns NaN or infinite values; its weights are damaged')
         self.runs += 1
         if self.runs == 1 and self.device.type == 'cpu':
             keep_memory()  # every face asks for the same sizes, and what the libraries set up at the first one stays

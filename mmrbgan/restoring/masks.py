@@ -78,7 +78,7 @@ def load_parsenet(path: str | Path, device: str = 'cpu') -> Any:
     """Load facexlib's ParseNet.
 
     Raises:
-        UsageError: the file is no such weights.
+        UsageError: the file does not hold them.
     """
     import torch
     from facexlib.parsing.parsenet import ParseNet

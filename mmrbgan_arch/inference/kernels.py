@@ -66,7 +66,7 @@ def convolve_parts(parts: list[Tensor], weight: Tensor, bias: Tensor, padding: i
 
 
 def activated_(x: Tensor, slope: float | None) -> Tensor:
-    """Leaky ReLU in place; ``None`` is no activation."""
+    """Leaky ReLU in place; nothing if ``slope`` is None."""
     return x if slope is None else leaky_relu(x, slope)
 
 

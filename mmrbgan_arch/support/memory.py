@@ -18,7 +18,7 @@ def separate_memory() -> None:
 def keep_memory() -> None:
     """Let glibc keep freed memory for the next use, in the whole process.
 
-    Best called once what stays is there: small blocks between large ones tear the kept memory to pieces.
+    Best called once what stays is there: small allocations fragment the heap.
     """
     give_back_memory()
     _set_malloc(_MMAP_MAX, 0)

@@ -1,4 +1,4 @@
-"""Checkpoints that can be trusted: complete sets in BasicSR's layout, a manifest written last, found again anywhere.
+"""Checkpoints in BasicSR's layout, each complete: a manifest, written last, lists every file.
 
 The set of iteration N is ``models/net_*_N.pth`` (``params``, and ``params_ema`` for the generator),
 ``training_states/N.state`` and ``training_states/N.json``, the manifest, which names every file with its size and
@@ -31,7 +31,7 @@ class CheckpointFolder:
     """The checkpoints of one run: its folders ``models`` and ``training_states``."""
 
     def __init__(self, models: Path, states: Path, keep: int) -> None:
-        """Args: models, states: the folders; keep: so many sets stay beside the best ones, 0 keeps all."""
+        """Args: models, states: the folders; keep: recent sets to keep besides the best; 0 keeps all."""
         self.models, self.states, self.keep = models, states, keep
 
     def save(self, state: dict[str, Any], weights: Mapping[str, Mapping[str, Any]]) -> None:
@@ -79,7 +79,7 @@ class CheckpointFolder:
                     path.unlink(missing_ok=True)
 
     def newest(self) -> Path | None:
-        """Return the state of the newest set that is whole; each newer one that is not is told with the reason."""
+        """Return the state of the newest complete set; log why newer ones are skipped."""
         for folder in (self.models, self.states):
             remove_partial_files(folder)
         found = {int(path.stem): path for path in self.states.glob('*.state') if re.fullmatch(r'\d+', path.stem)}
@@ -125,7 +125,7 @@ class CheckpointFolder:
     def _by_age(self, iterations: Iterable[int]) -> list[int]:
         """Order sets, oldest first, by when they were saved: a run that went back writes lower numbers later.
 
-        A set that does not tell, such as BasicSR's, is as old as its file, but no older than one of a lower number.
+        A set without that entry, such as BasicSR's, is as old as its file, but never older than a lower-numbered one.
         """
         ages, latest = {}, 0.0
         for iteration in sorted(iterations):
@@ -191,16 +191,16 @@ def load_state(path: Path) -> dict[str, Any]:
     """Read a training state to the CPU; only plain tensors and containers are accepted.
 
     Raises:
-        UsageError: the file is missing, truncated, no training state, or holds more than that.
+        UsageError: the file is missing or truncated, or not a plain training state.
     """
     state = dict(read_file(path))
     if not set(state) >= _STATE_KEYS:
-        raise UsageError(f'{path}: is no training state of BasicSR (epoch, iter, optimizers, schedulers)')
+        raise UsageError(f'{path}: not a training state of BasicSR (epoch, iter, optimizers, schedulers)')
     return state
 
 
 def _describe(path: Path) -> tuple[str, dict[str, Any]]:
-    """Return a file's entry in the manifest: name below the run's folder, size and sha256_of."""
+    """Return a file's entry in the manifest: name below the run's folder, size and SHA-256."""
     name = f'{path.parent.name}/{path.name}'
     return name, {'bytes': path.stat().st_size, 'sha256': sha256_of(path)}
 

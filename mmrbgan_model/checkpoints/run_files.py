@@ -1,4 +1,4 @@
-"""A run's files: written whole or not at all, and a full disk is one line that says how to go on."""
+"""A run's files: written whole or not at all; a full disk gives one line that says how to continue."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +24,7 @@ def write_run_file(path: Path, write: Callable[[IO[bytes]], object]) -> None:
 
 
 def _reason(error: BaseException) -> str:
-    """Return the system's words for what happened, also where torch has wrapped them."""
+    """Return the system's error message, unwrapped from torch's."""
     while error is not None:
         if isinstance(error, OSError) and error.strerror:
             return error.strerror

@@ -260,7 +260,7 @@ def test_the_hash_changes_with_one_byte(folders):
 
 def test_one_name_twice_is_an_error(folders):
     write(folders / 'gt', 'face0.jpg', 0)
-    with pytest.raises(UsageError, match='comes twice'):
+    with pytest.raises(UsageError, match='occurs twice'):
         EvaluationSet('out', 'gt')
 
 

@@ -64,7 +64,7 @@ def test_a_missing_file_is_one_clear_error(noise):
 @pytest.mark.skipif(importlib.util.find_spec('spandrel') is None, reason='spandrel is not installed')
 def test_a_file_of_no_known_network_is_one_clear_error(noise, tmp_path):
     torch.save({'x': torch.zeros(1)}, tmp_path / 'x.pth')
-    with pytest.raises(UsageError, match='no network that spandrel loads'):
+    with pytest.raises(UsageError, match='not a network for spandrel'):
         SpandrelNet(str(tmp_path / 'x.pth'))(noise)
 
 

@@ -121,7 +121,7 @@ def test_weights_that_give_no_numbers_are_named():
         def forward(self, batch):
             return batch * float('nan')
 
-    with pytest.raises(UsageError, match='no numbers'):
+    with pytest.raises(UsageError, match='NaN or infinite values'):
         FaceNetwork(Broken(), 8, CPU)(faces(1))
 
 

@@ -206,7 +206,7 @@ def _read_16_bits(image: Image.Image, content: bytes) -> np.ndarray | None:
 
 
 def _is_plain_tiff(tags: Any) -> bool:
-    """Whether the channels lie together and 0 is black; of others OpenCV makes wrong 16-bit pixels without a word."""
+    """Whether the channels lie together and 0 is black; others OpenCV silently misreads."""
     return tags.get(PLANAR_TAG, 1) == 1 and tags.get(PHOTOMETRIC_TAG, 1) != 0
 
 
