@@ -20,7 +20,7 @@ def gradient_size(optimizer: torch.optim.Optimizer) -> Tensor | None:
     gradients = [p.grad for group in optimizer.param_groups for p in group['params'] if p.grad is not None]
     if not gradients:
         return None
-    return torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(gradient) for gradient in gradients]).float())
+    return torch.nn.utils.get_total_norm(gradients).float()
 
 
 def to_floats(values: Mapping[str, Tensor]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Runs aligned faces through the network: in batches that fit, in half precision where it holds, on any device."""
+"""Runs aligned faces through the network, in batches that fit into memory, in half precision where that is safe."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -28,7 +28,7 @@ def pick_device(name: str) -> torch.device:
     """Return the device called ``name``; ``auto`` takes CUDA, then MPS, then the CPU.
 
     Raises:
-        UsageError: it is unknown or not here.
+        UsageError: it is unknown or not available.
     """
     if name == 'auto':
         found = 'cuda' if torch.cuda.is_available() else 'mps' if torch.backends.mps.is_available() else 'cpu'
@@ -122,7 +122,7 @@ class FaceNetwork:
         A batch that does not fit into memory is halved, for good.
 
         Raises:
-            UsageError: not even one face fits, or the weights give no numbers.
+            UsageError: not even one face fits, or the weights give NaN.
         """
         restored: list[np.ndarray] = []
         while len(restored) < len(faces):
@@ -144,10 +144,10 @@ class FaceNetwork:
         """(b, 3, size, size) RGB in [-1, 1] on the device -> the same shape; in float32 from the first overflow on.
 
         Raises:
-            UsageError: the weights give no numbers.
+            UsageError: the weights give NaN.
         """
         if self.device.type == 'cpu' and len(batch) != self._last_batch:
-            give_back_memory()  # kept for maps of other sizes: of many sizes it would be more and more
+            give_back_memory()  # memory kept for maps of other sizes would pile up
             self._last_batch = len(batch)
         result = self._forward(batch, self.dtype)
         if self.dtype != torch.float32 and not torch.isfinite(result).all():
@@ -158,7 +158,7 @@ class FaceNetwork:
             raise UsageError('the network returns NaN or infinite values; its weights are damaged')
         self.runs += 1
         if self.runs == 1 and self.device.type == 'cpu':
-            keep_memory()  # every face asks for the same sizes, and what the libraries set up at the first one stays
+            keep_memory()  # every face allocates the same sizes, on top of what libraries set up for the first
         return result
 
     def _go_exact(self) -> None:

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGUSR1, by which machines announce that they are taken away, end a run after a complete checkpoint."""
+"""SIGTERM and SIGUSR1, by which schedulers announce preemption, end a run after a complete checkpoint."""
 
 import signal
 import threading
@@ -10,14 +10,14 @@ _SIGNALS = tuple(getattr(signal, name) for name in ('SIGTERM', 'SIGUSR1') if has
 
 
 class RunStoppedError(Exception):
-    """The run was asked to end and has saved itself; not a fault."""
+    """The run was asked to end and has saved its state; not an error."""
 
 
 class StopSignals:
-    """Notes the signals from its making until ``close``; only a main thread can take signals."""
+    """Records signals from its creation until ``close``; only a main thread can take signals."""
 
     def __init__(self) -> None:
-        """Take the signals over."""
+        """Install the handlers."""
         self._name: str | None = None
         self._before: dict[int, Any] = {}
         if threading.current_thread() is threading.main_thread():
@@ -29,7 +29,7 @@ class StopSignals:
         return (self._name or 'a signal to another process') if anywhere else None
 
     def close(self) -> None:
-        """Give the signals back."""
+        """Restore the previous handlers."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
