@@ -24,7 +24,7 @@ TEMPLATE_512 = np.array(
 )
 FINE_ENOUGH = 1.5  # largest enlargement that cv2.warpAffine may do itself
 REFLECTIONS = 4  # OpenCV reflects step by step; a face almost outside its photograph would take minutes
-LEFT_EYE, RIGHT_EYE, NOSE_TIP, MOUTH_CORNERS = slice(36, 42), slice(42, 48), 30, (48, 54)
+LEFT_EYE, RIGHT_EYE, NOSE_TIP, MOUTH_CORNERS = slice(36, 42), slice(42, 48), 30, (48, 54)  # of iBUG's 68 points
 
 
 def template(size: int) -> np.ndarray:

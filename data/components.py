@@ -22,7 +22,7 @@ from mmrbgan_arch.support.errors import UsageError
 from mmrbgan_arch.support.json_text import parse_json
 
 COMPONENTS_FILE, LANDMARKS_FILE = 'components.json', 'landmarks.csv'
-REFERENCE_SIZE = 512
+REFERENCE_SIZE = 512  # pixels; the paper's faces, FFHQ's template
 YAW_EDGES = (0.0, 0.1, 0.25, 0.5, float('inf'))  # of ``yaw_of``: frontal, slightly turned, turned, profile
 MIN_HALF_WIDTH = 16 / REFERENCE_SIZE  # of the image; a closed eye seen from the side still needs a crop
 

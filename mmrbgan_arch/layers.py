@@ -12,9 +12,9 @@ import torch.distributed as dist
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-SLOPE = 0.2
-GAIN = math.sqrt(2)
-BINOMIAL = (1.0, 3.0, 3.0, 1.0)
+SLOPE = 0.2  # of the leaky ReLU, StyleGAN2's
+GAIN = math.sqrt(2)  # keeps the variance through a leaky ReLU, StyleGAN2's
+BINOMIAL = (1.0, 3.0, 3.0, 1.0)  # the blur of StyleGAN2, and of GPEN's files
 
 
 def leaky_relu(x: Tensor, slope: float = SLOPE) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from .basicsr_bridge import register_arch
 from .support.errors import UsageError
 
-FACE_SIZE = 512
+FACE_SIZE = 512  # pixels; GFPGAN, RestoreFormer and CodeFormer take no other
 
 
 @register_arch

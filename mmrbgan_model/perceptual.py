@@ -8,13 +8,13 @@ from torch import Tensor, nn
 from torchvision.models import mobilenet_v2, vgg19
 from torchvision.models.feature_extraction import create_feature_extractor
 
+from mmrbgan_arch.identity_arch import IMAGENET_MEAN, IMAGENET_STD
 from mmrbgan_arch.support.errors import UsageError
 from mmrbgan_arch.support.public_weights import FILES, find_weights
 from mmrbgan_arch.weights_io import fill, read_state
 
 from .options import PerceptualTerm
 
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 VGG_BLOCKS = (2, 2, 4, 4, 4)
 
 

@@ -18,7 +18,7 @@ from ..images import UnreadableImageError, encode_png, read_image
 
 MAX_OUTSIDE = 0.35  # share of a crop that may lie beyond the photograph's edge
 MAX_DISAGREEMENT = 0.15  # of dlib's five points from RetinaFace's, in eye distances
-HASH_SIDE = 16
+HASH_SIDE = 16  # comparisons per row and column of a fingerprint
 FARTHEST = 1e6  # pixels
 
 

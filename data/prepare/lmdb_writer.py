@@ -17,7 +17,7 @@ from mmrbgan_arch.support.atomic_files import write_bytes, write_text
 
 from ..images import META_FILE, LmdbKeys, close_lmdb, import_lmdb
 
-PAGE = 4096
+PAGE = 4096  # bytes, LMDB's on most systems
 BATCH = 64 * 2**20  # bytes per transaction: memory stays small however large the set
 
 

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
     Run = Callable[[Tensor], Tensor]
 
-OPSET = 18
+OPSET = 18  # of ONNX 1.13, which onnxruntime runs from 1.14 on
 TOLERANCE = 1e-3  # of values in [-1, 1]; an eighth of a level of 255
 TOLERANCE_HALF = 2e-2  # float16 weights
-BATCHES = (1, 3)
+BATCHES = (1, 3)  # compared; neither is the example's, so that a fixed batch would be noticed
 SUFFIXES = {'onnx': '.onnx', 'torchscript': '.pt', 'safetensors': '.safetensors'}
 
 

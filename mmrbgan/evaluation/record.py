@@ -17,7 +17,7 @@ from mmrbgan_arch.support.atomic_files import write_text, writing
 from mmrbgan_arch.support.errors import UsageError
 
 FORMAT = 'mmrbgan-evaluation-1'
-RESAMPLES = 1000
+RESAMPLES = 1000  # of the bootstrap
 NAME_ANOTHER = 'name another file with --out'
 PACKAGES = ('mmrbgan', 'basicsr', 'torch', 'torchvision', 'numpy', 'scipy', 'scikit-image', 'opencv-python', 'dlib-bin')
 

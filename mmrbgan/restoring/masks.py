@@ -17,7 +17,7 @@ from mmrbgan_data.alignment import apply
 
 MaskMaker = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
-PARSENET_SIZE = 512
+PARSENET_SIZE = 512  # pixels, as it was trained
 # ParseNet's classes that belong to the head: skin to hair (1-13) and earrings; not hat, neck and clothes.
 HEAD_CLASSES = [*range(1, 14), 15]
 

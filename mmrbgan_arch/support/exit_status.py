@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable
 
-USAGE_STATUS, INTERRUPT_STATUS, PIPE_STATUS = 2, 130, 141
+USAGE_STATUS, INTERRUPT_STATUS, PIPE_STATUS = 2, 130, 141  # argparse's; 128 + SIGINT; 128 + SIGPIPE
 
 
 def guarded(command: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:

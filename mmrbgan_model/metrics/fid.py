@@ -20,8 +20,8 @@ from .frechet import Gaussian, frechet_distance, read_statistics
 from .inception import FEATURES, load_inception, weights_path
 from .tensors import pick_device
 
-GROUPS = 20
-NORMAL_95 = 1.96
+GROUPS = 20  # of the jackknife
+NORMAL_95 = 1.96  # standard errors in half a 95 % interval
 
 
 class FeatureSums:

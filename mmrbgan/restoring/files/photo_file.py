@@ -17,7 +17,7 @@ from PIL import Image, UnidentifiedImageError
 
 from mmrbgan_data.images import MAX_PIXELS, UnreadableImageError, open_image
 
-ORIENTATION_TAG = 0x0112
+ORIENTATION_TAG = 0x0112  # of EXIF
 PHOTOMETRIC_TAG, PLANAR_TAG = 262, 284  # of TIFF
 KEPT_FORMATS = frozenset(('PNG', 'TIFF', 'BMP', 'WEBP'))  # written without loss; anything else becomes PNG
 SUFFIXES_BY_FORMAT = {'PNG': '.png', 'TIFF': '.tif', 'BMP': '.bmp', 'WEBP': '.webp', 'JPEG': '.jpg'}
@@ -30,7 +30,7 @@ SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     'JPEG': {'quality': 95, 'subsampling': 0},
 }
 PROFILE_OF_OTHER_COLOURS = frozenset(('CMYK', 'LAB', 'YCbCr'))  # modes whose profile does not fit their RGB
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # BT.601, as JPEG and Pillow have it
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
