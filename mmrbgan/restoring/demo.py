@@ -36,7 +36,7 @@ def run_demo(restorer: Restorer, folder: Path) -> int:
     result = restorer.restore(degraded)
     if not result.restored_faces:
         raise UsageError('no face found in the degraded photograph; try another --detector')
-    output = OutputFolder(folder)
+    output = OutputFolder(folder, remember=False)
     pictures = {
         'original.png': Picture(original),
         'degraded.png': Picture(degraded),

@@ -129,6 +129,8 @@ class RestoreCommand:
         if self.args.sheet:
             self._write_sheet(result, path)
         self.report[source] = result.to_json() | {'output': str(path)}
+        if result.picture.warning:
+            _say(f'warning: {source}: {result.picture.warning}', sys.stderr)
         return f'{summary(result)} -> {path}'
 
     def _write_sheet(self, result: RestoredPhoto, path: Path) -> None:

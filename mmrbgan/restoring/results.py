@@ -57,7 +57,7 @@ class RestoredPhoto:
 
     Attributes:
         name: the path, or what the caller called it.
-        picture: the restored picture, with the file's alpha, profile and EXIF.
+        picture: the restored picture, with the file's alpha and what it says beside its pixels.
         before: the picture as it came, enlarged alike.
         size: (width, height) as it came.
         faces: all that were found, the largest first.
@@ -111,9 +111,11 @@ class RestoredPhoto:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain numbers and text."""
+        warning = {'warning': self.picture.warning} if self.picture.warning else {}
         return {
             'file': self.name,
             'size': list(self.size),
+            **warning,
             'detector': self.detector,
             'faces': [face.to_json() for face in self.faces],
         }

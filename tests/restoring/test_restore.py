@@ -258,7 +258,7 @@ def test_alpha_of_odd_pillow_modes_stays(mode, plain):
 def test_profile_of_cmyk_is_left_behind():
     image = Image.new('CMYK', (5, 7))
     image.info['icc_profile'] = b'of CMYK'
-    assert from_pillow(image).icc is None
+    assert from_pillow(image).meta.icc is None
 
 
 @pytest.mark.parametrize('name', ['x.gif', 'x.auto'])

@@ -1,13 +1,11 @@
-"""Photographs as files: pixels of 8 or 16 bits, alpha, ICC profile and EXIF come back as they went in.
+"""Photographs as files: pixels of 8 or 16 bits, alpha and what a file says beside them come back as they went in.
 
 ``mmrbgan_data.images`` reads anything to plain RGB for training; here nothing of a photograph may be lost on the way.
 """
 
 import dataclasses
 import io
-import struct
 import warnings
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +15,30 @@ from PIL import Image, UnidentifiedImageError
 
 from mmrbgan_data.images import MAX_PIXELS, UnreadableImageError, open_image
 
-ORIENTATION_TAG = 0x0112  # of EXIF
-PHOTOMETRIC_TAG, PLANAR_TAG = 262, 284  # of TIFF
+from .cut_off import FORMATS, complete_jpeg, is_cut_off, load_patiently
+from .metadata import (
+    Metadata,
+    add_png_metadata,
+    append_exif,
+    enlarged,
+    jpeg_options,
+    placeholders,
+    read_metadata,
+    tiff_tags,
+    webp_options,
+    with_png_text,
+)
+from .tiff_pages import choose_page, open_tiff, read_deep
+
 KEPT_FORMATS = frozenset(('PNG', 'TIFF', 'BMP', 'WEBP'))  # written without loss; anything else becomes PNG
 SUFFIXES_BY_FORMAT = {'PNG': '.png', 'TIFF': '.tif', 'BMP': '.bmp', 'WEBP': '.webp', 'JPEG': '.jpg'}
 KNOWN_SUFFIXES = frozenset((*SUFFIXES_BY_FORMAT.values(), '.jpeg', '.tiff'))
 SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     'PNG': {'compress_level': 3},  # a third of the time of the default, some percent larger
-    'TIFF': {'compression': 'tiff_deflate'},
     'BMP': {},
     'WEBP': {'lossless': True, 'exact': True},  # exact: colour under full transparency stays
     'JPEG': {'quality': 95, 'subsampling': 0},
 }
-PROFILE_OF_OTHER_COLOURS = frozenset(('CMYK', 'LAB', 'YCbCr'))  # modes whose profile does not fit their RGB
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # BT.601, as JPEG and Pillow have it
 
 
@@ -42,16 +51,16 @@ class Picture:
         alpha: (h, w) of the same type, or None.
         grey: the file has one channel; it is written with one.
         format: Pillow's name of the file's format.
-        icc: ICC profile.
-        exif: EXIF block, its orientation done and set to 1.
+        meta: profile, EXIF, print size and words.
+        warning: what is missing of a file that was cut off.
     """
 
     pixels: np.ndarray
     alpha: np.ndarray | None = None
     grey: bool = False
     format: str = 'PNG'
-    icc: bytes | None = None
-    exif: bytes | None = None
+    meta: Metadata = dataclasses.field(default_factory=Metadata)
+    warning: str | None = None
 
 
 def read_picture(path: str | Path) -> Picture:
@@ -78,8 +87,7 @@ def decode_picture(content: bytes, name: str) -> Picture:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # Pillow's warnings of damaged metadata; damaged pixels are errors
-            with open_image(content) as image:
-                return _decode(image, content)
+            return _decode(_open(content), content)
     except UnreadableImageError as error:
         raise UnreadableImageError(f'{name}: {error}') from error
     except Image.DecompressionBombError as error:
@@ -96,17 +104,21 @@ def encode_picture(picture: Picture, file_format: str) -> bytes:
 
     JPEG takes no alpha and no 16 bits: alpha is laid over white, 16 bits become 8.
     """
-    if picture.pixels.dtype == np.uint16 and file_format in ('PNG', 'TIFF'):
-        return _encode_16_bits(picture, file_format)
+    if file_format == 'TIFF':
+        return _encode_tiff(picture)
+    if picture.pixels.dtype == np.uint16 and file_format == 'PNG':
+        return add_png_metadata(_encode_16_bit_png(picture), picture.meta)
     image = _to_pillow(picture)
     if file_format == 'JPEG' and image.mode in ('LA', 'RGBA'):
         image = Image.alpha_composite(Image.new('RGBA', image.size, 'white'), image.convert('RGBA')).convert('RGB')
-    metadata = {'icc_profile': picture.icc, 'exif': picture.exif} if file_format != 'BMP' else {}
+    metadata: dict[str, Any] = {}
+    if file_format in ('JPEG', 'WEBP'):
+        metadata = (jpeg_options if file_format == 'JPEG' else webp_options)(picture.meta)
+    elif file_format == 'BMP' and picture.meta.dpi:
+        metadata = {'dpi': picture.meta.dpi}
     stream = io.BytesIO()
-    image.save(
-        stream, file_format, **SAVE_OPTIONS[file_format], **{key: value for key, value in metadata.items() if value}
-    )
-    return stream.getvalue()
+    image.save(stream, file_format, **SAVE_OPTIONS[file_format], **metadata)
+    return add_png_metadata(stream.getvalue(), picture.meta) if file_format == 'PNG' else stream.getvalue()
 
 
 def output_format(picture: Picture, wanted: str) -> str:
@@ -132,7 +144,8 @@ def resize_picture(picture: Picture, scale: float) -> Picture:
         raise UnreadableImageError(f'{size[0]}x{size[1]} at scale {scale:g} is too large; choose a smaller scale')
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LANCZOS4
     alpha = None if picture.alpha is None else cv2.resize(picture.alpha, size, interpolation=method)
-    return dataclasses.replace(picture, pixels=cv2.resize(picture.pixels, size, interpolation=method), alpha=alpha)
+    pixels = cv2.resize(picture.pixels, size, interpolation=method)
+    return dataclasses.replace(picture, pixels=pixels, alpha=alpha, meta=enlarged(picture.meta, scale, *size))
 
 
 def to_8_bits(pixels: np.ndarray) -> np.ndarray:
@@ -147,57 +160,112 @@ def to_bytes(face: np.ndarray) -> np.ndarray:
     return np.rint(np.clip(face, 0, 1) * 255).astype(np.uint8)
 
 
+def _open(content: bytes) -> Any:
+    try:
+        return open_image(content)
+    except UnidentifiedImageError:
+        if (tiff := open_tiff(content)) is None:
+            raise
+        return tiff
+
+
 def _decode(image: Image.Image, content: bytes) -> Picture:
-    width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise UnreadableImageError(f'{width}x{height} is too large; scale it down')
+    _check_size(image)
     if image.format in ('GIF', 'PNG', 'WEBP', 'AVIF') and getattr(image, 'is_animated', False):
         raise UnreadableImageError('animated; save its frames as single pictures')
-    if image.format in ('TIFF', 'HEIF') and getattr(image, 'n_frames', 1) > 1:
+    if image.format == 'HEIF' and getattr(image, 'n_frames', 1) > 1:
         raise UnreadableImageError('several pages; save them as single pictures')
-    image.load()
+    if image.format == 'TIFF':
+        choose_page(image, content)
+    array, warning = _read_deep(image, content), None
+    meta, orientation = read_metadata(image) if image.format == 'TIFF' else (Metadata(), 1)
+    if array is None:
+        image, warning = _load(image, content)
+    if image.format != 'TIFF':  # Pillow loads a PNG to read its EXIF
+        meta, orientation = read_metadata(image)
+    if image.format == 'PNG':
+        meta = with_png_text(meta, _png_text(image))
     file_format = 'JPEG' if image.format == 'MPO' else str(image.format)
-    return dataclasses.replace(from_pillow(image, _read_16_bits(image, content)), format=file_format)
+    return _to_picture(image, array, meta, orientation, file_format, warning)
 
 
-def from_pillow(image: Image.Image, array: np.ndarray | None = None) -> Picture:
-    """Take a Pillow image of 8 or 16 bits, turned upright, with its profile and EXIF.
+def _load(image: Image.Image, content: bytes) -> tuple[Image.Image, str | None]:
+    """Load the pixels; where the file was cut off, what is there of them, and say what is missing."""
+    try:
+        image.load()
+        return image, None
+    except Exception as error:
+        if not is_cut_off(error):
+            raise
+    again = open_image(content)  # the one before is stuck
+    if again.format in ('JPEG', 'MPO'):
+        ended, warning = complete_jpeg(content)
+        whole = open_image(ended)
+        whole.load()
+        return whole, warning
+    if again.format not in FORMATS:
+        raise UnreadableImageError('cut off; nothing of it can be read')
+    return again, load_patiently(again)
 
-    Args:
-        image: of any mode but those of 32 bits.
-        array: its pixels (h, w[, 2 to 4]), if they are known better than Pillow knows them.
+
+def from_pillow(image: Image.Image) -> Picture:
+    """Take a Pillow image of 8 or 16 bits, turned upright, with its profile and what it says.
 
     Raises:
         UnreadableImageError: a mode of 32 bits, or too large.
     """
+    _check_size(image)
+    meta, orientation = read_metadata(image)
+    if image.format == 'PNG':
+        meta = with_png_text(meta, _png_text(image))
+    array = np.asarray(image).astype(np.uint16) if image.mode.startswith('I;16') else None
+    return _to_picture(image, array, meta, orientation)
+
+
+def _to_picture(
+    image: Image.Image,
+    array: np.ndarray | None,
+    meta: Metadata,
+    orientation: int,
+    file_format: str = 'PNG',
+    warning: str | None = None,
+) -> Picture:
+    if array is None:
+        array = np.asarray(image.convert(_plain_mode(image)))
+        orientation = 1 if image.format == 'TIFF' else orientation  # Pillow turned it while loading
+    pixels, alpha, grey = _split(_turn(array, orientation))
+    return Picture(pixels, alpha, grey, file_format, meta, warning)
+
+
+def _png_text(image: Image.Image) -> dict[str, str]:
+    try:
+        return dict(image.text)  # type: ignore[attr-defined]
+    except Exception:  # they may stand where the file was cut off
+        return {}
+
+
+def _check_size(image: Image.Image) -> None:
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise UnreadableImageError(f'{width}x{height} is too large; scale it down')
-    if array is None and image.mode.startswith('I;16'):
-        array = np.asarray(image).astype(np.uint16)
-    icc = image.info.get('icc_profile') if image.mode not in PROFILE_OF_OTHER_COLOURS else None
-    orientation, exif = _orientation(image)
-    if array is None:
-        array = np.asarray(image.convert(_plain_mode(image)))
-    pixels, alpha, grey = _split(_turn(array, orientation))
-    return Picture(pixels, alpha, grey, icc=icc or None, exif=exif)
 
 
 def _plain_mode(image: Image.Image) -> str:
     if image.mode in ('I', 'F'):
         raise UnreadableImageError(f'{image.mode} pixels (32 bits); save it with 8 or 16 bits')
+    if image.mode == 'LAB':
+        raise UnreadableImageError('8-bit LAB is not read; save it as RGB of 8 or 16 bits')
     grey = image.mode in ('1', 'L', 'LA', 'La')
     return ('LA' if grey else 'RGBA') if image.has_transparency_data else ('L' if grey else 'RGB')
 
 
-def _read_16_bits(image: Image.Image, content: bytes) -> np.ndarray | None:
-    """Return uint16 (h, w[, 3 or 4]) RGB if the file has 16 bits, which Pillow would cut to 8."""
-    bits = image.tag_v2.get(258, (8,)) if image.format == 'TIFF' else (content[24],)  # type: ignore[attr-defined]
-    if image.format not in ('PNG', 'TIFF') or max(bits) != 16:
+def _read_deep(image: Image.Image, content: bytes) -> np.ndarray | None:
+    """Return uint16 (h, w[, 3 or 4]) RGB if the file has more than 8 bits, which Pillow would cut."""
+    if image.format == 'TIFF':
+        return read_deep(image, content)
+    if image.format != 'PNG' or content[24] != 16:
         return None
-    if image.format == 'TIFF' and not _is_plain_tiff(image.tag_v2):  # type: ignore[attr-defined]
-        raise UnreadableImageError('16 bits in an unusual form; save it as plain 16-bit PNG')
-    array = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    array = cv2.imdecode(np.frombuffer(_pixels_alone(content), np.uint8), cv2.IMREAD_UNCHANGED)
     if array is None or array.dtype != np.uint16:
         raise UnreadableImageError('16 bits in an unusual form; save it as plain 16-bit PNG')
     if array.ndim == 2:
@@ -205,19 +273,15 @@ def _read_16_bits(image: Image.Image, content: bytes) -> np.ndarray | None:
     return cv2.cvtColor(array, cv2.COLOR_BGR2RGB if array.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
 
 
-def _is_plain_tiff(tags: Any) -> bool:
-    """Whether the channels lie together and 0 is black; others OpenCV silently misreads."""
-    return tags.get(PLANAR_TAG, 1) == 1 and tags.get(PHOTOMETRIC_TAG, 1) != 0
-
-
-def _orientation(image: Image.Image) -> tuple[int, bytes | None]:
-    """Return the EXIF orientation (1 is upright) and the EXIF block of the upright picture."""
-    exif = image.getexif()
-    orientation = exif.get(ORIENTATION_TAG, 1)
-    if orientation not in range(2, 9):
-        return 1, image.info.get('exif')
-    exif[ORIENTATION_TAG] = 1
-    return orientation, exif.tobytes()
+def _pixels_alone(png: bytes) -> bytes:
+    """Return a PNG without what its decoder in OpenCV would remark on, on stderr."""
+    kept, place = [png[:8]], 8
+    while place + 12 <= len(png):
+        end = place + 12 + int.from_bytes(png[place : place + 4], 'big')
+        if png[place + 4 : place + 8] in (b'IHDR', b'PLTE', b'IDAT', b'tRNS', b'IEND'):
+            kept.append(png[place:end])
+        place = end
+    return b''.join(kept)
 
 
 def _turn(array: np.ndarray, orientation: int) -> np.ndarray:
@@ -256,40 +320,32 @@ def _to_pillow(picture: Picture) -> Image.Image:
     return Image.fromarray(_layers(picture, to_8_bits(picture.pixels), alpha))
 
 
-def _encode_16_bits(picture: Picture, file_format: str) -> bytes:
-    if file_format == 'TIFF':
-        return _encode_16_bit_tiff(picture)
+def _encode_16_bit_png(picture: Picture) -> bytes:
     layers = _layers(picture, picture.pixels, picture.alpha)
+    if layers.ndim == 3 and layers.shape[2] == 2:
+        layers = np.dstack([layers[:, :, [0, 0, 0]], layers[:, :, 1]])  # OpenCV writes no grey with alpha
     codes = {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}
     array = layers if layers.ndim == 2 else cv2.cvtColor(layers, codes[layers.shape[2]])
-    return _add_png_metadata(cv2.imencode('.png', array)[1].tobytes(), picture)
+    return cv2.imencode('.png', array)[1].tobytes()
 
 
-def _encode_16_bit_tiff(picture: Picture) -> bytes:
+def _encode_tiff(picture: Picture) -> bytes:
     import tifffile
 
-    stream = io.BytesIO()
+    stream, meta = io.BytesIO(), picture.meta
     tifffile.imwrite(
         stream,
         _layers(picture, picture.pixels, picture.alpha),
+        byteorder='<',
         photometric='minisblack' if picture.grey else 'rgb',
         extrasamples=None if picture.alpha is None else ['unassalpha'],
-        iccprofile=picture.icc,
+        iccprofile=meta.icc,
+        resolution=meta.dpi,
+        resolutionunit=None if meta.dpi is None else 2,
+        extratags=[*tiff_tags(meta), *placeholders(meta.exif)],
         compression='zlib',
+        predictor=True,
+        software=False,
         metadata=None,
     )
-    return stream.getvalue()
-
-
-def _add_png_metadata(png: bytes, picture: Picture) -> bytes:
-    """Put the ICC profile and EXIF behind the header chunk, which ends at byte 33."""
-    chunks = b''
-    if picture.icc:
-        chunks += _png_chunk(b'iCCP', b'ICC profile\0\0' + zlib.compress(picture.icc))
-    if picture.exif:
-        chunks += _png_chunk(b'eXIf', picture.exif.removeprefix(b'Exif\0\0'))
-    return png[:33] + chunks + png[33:]
-
-
-def _png_chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
+    return append_exif(stream.getvalue(), meta.exif)
