@@ -29,6 +29,7 @@ from mmrbgan.restoring.settings import Settings
 from mmrbgan.running.run_yml import load_yml
 from mmrbgan_arch import load_network
 from mmrbgan_data.contact_sheet import contact_sheet
+from mmrbgan_data.datasets.dataset_options import resolve_root
 from mmrbgan_data.datasets.validation_dataset import MMRBGANTestDataset
 from mmrbgan_data.detection import DlibDetector
 
@@ -137,7 +138,7 @@ def score(root: Path, kind: str, args: argparse.Namespace) -> Record:
     """Let `mmrbgan evaluate` score a folder against the ground truth."""
     record = root / f'{kind}.json'
     command = ['evaluate', str(root / kind), '--gt', str(root / 'gt'), '--out', str(record), '--by-pose']
-    command += ['--landmarks', str(Path(args.faces) / 'landmarks.csv'), '--metrics', *args.metrics]
+    command += ['--landmarks', str(resolve_root(args.faces) / 'landmarks.csv'), '--metrics', *args.metrics]
     if args.identity:
         command += ['identity_mobilefacenet', '--weights', f'identity_mobilefacenet={args.identity}']
     if cli.main(command):
