@@ -102,11 +102,22 @@ def show_demo(weights: str, seeds: int) -> None:
 
 
 def restore(weights: str, inputs: list[torch.Tensor]) -> list[np.ndarray]:
-    """Run the network of a file over (3, s, s) tensors in [-1, 1]."""
+    """Run the network of a file over (3, s, s) tensors in [-1, 1]; one of another size gets them scaled, and back."""
     network = load_network(weights)
+
+    def run(faces: torch.Tensor) -> torch.Tensor:
+        return scale(network(scale(faces, network.out_size)), faces.shape[-1])
+
     with torch.inference_mode():
-        batches = [network(torch.stack(inputs[i : i + BATCH])) for i in range(0, len(inputs), BATCH)]
+        batches = [run(torch.stack(inputs[i : i + BATCH])) for i in range(0, len(inputs), BATCH)]
     return [to_picture(image) for image in torch.cat(batches)]
+
+
+def scale(faces: torch.Tensor, size: int) -> torch.Tensor:
+    """(b, 3, s, s) -> (b, 3, size, size), bicubic."""
+    if faces.shape[-1] == size:
+        return faces
+    return torch.nn.functional.interpolate(faces, size=(size, size), mode='bicubic', antialias=True)
 
 
 def best_median_worst(before: Record, after: Record) -> list[str]:
