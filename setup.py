@@ -21,7 +21,7 @@ RESTORE = [
     'matplotlib>=3.8',
     'safetensors>=0.4',
     'platformdirs>=4.0',
-    'packaging>=23',
+    'packaging>=24.2',
 ]
 
 EXTRAS = {

@@ -182,6 +182,7 @@ class ModulatedConv2d(nn.Module):
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel_size, kernel_size))
         self.modulation = EqualizedLinear(style_dim, in_channels, bias_start=1.0)
         self.scale = 1 / math.sqrt(in_channels * kernel_size**2)
+        self.padding = kernel_size // 2
         self.demodulate = demodulate
         self.filter = BinomialFilter(gain=4) if up else None
 
@@ -195,9 +196,9 @@ class ModulatedConv2d(nn.Module):
         weight = self.weight * self.scale
         x = x * style[:, :, None, None]
         if not self.demodulate:
-            return F.conv2d(x, weight * gain, bias, padding=weight.shape[-1] // 2)
+            return F.conv2d(x, weight * gain, bias, padding=self.padding)
         if self.filter is None:
-            x = F.conv2d(x, weight, padding=weight.shape[-1] // 2)
+            x = F.conv2d(x, weight, padding=self.padding)
         else:
             x = self.filter.blur(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2), 1)
         factor = self.demodulation(weight, style) * gain  # (b, out)
