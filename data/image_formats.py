@@ -1,4 +1,4 @@
-"""The formats of photographs: their suffixes, and which of Pillow's decoders are asked."""
+"""The formats of photographs: their suffixes (and those of films), and which of Pillow's decoders are asked."""
 
 from PIL import Image
 
@@ -23,6 +23,10 @@ SUFFIXES = frozenset(
     + ('.tga', '.icb', '.vda', '.vst', '.pcx', '.ico', '.dds', '.sgi', '.psd', '.qoi')
 )
 """Files called so are taken for photographs; a damaged one fails with its reason."""
+FILM_SUFFIXES = frozenset(
+    ('.mp4', '.m4v', '.mov', '.mkv', '.webm', '.avi', '.mpg', '.mpeg', '.ts', '.m2ts', '.mts', '.wmv', '.flv')
+    + ('.3gp', '.ogv', '.vob', '.mxf', '.y4m', '.nut', '.dv')
+)
 # Signatures of these are too weak to believe without the suffix that belongs to them.
 WEAK_FORMATS = frozenset(
     ('TGA', 'PCX', 'DCX', 'DIB', 'XBM', 'XPM', 'MSP', 'IM', 'IMT', 'SUN', 'SPIDER', 'PIXAR', 'XVTHUMB', 'FTEX', 'GBR')

@@ -16,6 +16,7 @@ ROOMS = (  # a file imports from its own room and from those below
     'mmrbgan.bridges',
     'mmrbgan.evaluation',
     'mmrbgan.running',
+    'mmrbgan.restoring.film',
     'mmrbgan.restoring',
     'mmrbgan.restoring.files',
     'mmrbgan_model',

@@ -32,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add('--table', choices=TABLES, help='where it belongs in a report (default: synthetic with --gt, else real)')
     add('--method-weights', metavar='FILE', help="the method's network file; its hash goes into the record")
     add('--out', metavar='FILE', help='the record (default: evaluations/NAME.json)')
+    add('--video', action='store_true', help='RESTORED, --lq and --gt are films: flicker, PSNR, motion of landmarks')
     add('--batch', type=int, default=4, help='faces at once (default: %(default)s)')
     add('--device', default='auto', help='auto, cpu, cuda, cuda:1 (default: %(default)s)')
     add('--time', nargs='*', metavar='OPT', help='seconds per face at 512 px of the networks of these option files')
@@ -43,4 +44,4 @@ def run(args: argparse.Namespace) -> int:
     """Score a folder, or time networks; return the exit status."""
     from ..evaluation import scoring
 
-    return scoring.run(args)
+    return scoring.score_video(args) if args.video else scoring.run(args)

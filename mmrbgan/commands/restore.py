@@ -7,22 +7,24 @@ WEAK_EVIDENCE = 'a score against a badly degraded input is weak evidence, for an
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add all flags of `mmrbgan restore`."""
-    parser.add_argument('inputs', nargs='*', metavar='INPUT', help='photographs and folders of them')
-    parser.add_argument('-o', '--output', metavar='OUT', help='folder for the results, or a file for one photograph')
+    parser.add_argument('inputs', nargs='*', metavar='INPUT', help='photographs, films, and folders of them')
+    parser.add_argument('-o', '--output', metavar='OUT', help='folder for the results, or a file for a single one')
     parser.add_argument(
         '--demo', action='store_true', help='degrade and restore a public-domain photograph (into mmrbgan_demo, or -o)'
     )
     _add_face_arguments(parser.add_argument_group('faces'))
     _add_look_arguments(parser.add_argument_group('look'))
     _add_output_arguments(parser.add_argument_group('output'))
+    _add_film_arguments(parser.add_argument_group('films'))
     add_restorer_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Restore; return the exit status."""
     from ..restoring import job
+    from ..restoring.film.film_job import restore_films
 
-    return job.run(args)
+    return job.run(args, restore_films)
 
 
 def add_restorer_arguments(parser: argparse.ArgumentParser) -> None:
@@ -100,6 +102,29 @@ def _add_look_arguments(group: argparse._ArgumentGroup) -> None:
     )
 
 
+def _add_film_arguments(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        '--steady',
+        type=float,
+        default=1,
+        metavar='0..1',
+        help='average restored faces over neighbouring frames where nothing moved; 0: frame by frame (default: 1)',
+    )
+    group.add_argument('--preview', action='store_true', help='write before | after as a second film')
+    group.add_argument('--resume', action='store_true', help='go on with a film whose restoring was ended')
+    group.add_argument('--codec', metavar='ENCODER', help="such as libx264 (default: the film's kind, else H.264)")
+    group.add_argument('--crf', type=float, help="the encoder's quality, less is better (default: hard to tell apart)")
+    group.add_argument('--lossless', action='store_true', help='FFV1 in .mkv: pixels without a face stay as they are')
+    group.add_argument('--deinterlace', action='store_true', help='make whole frames of two fields')
+    group.add_argument(
+        '--detect-every',
+        type=int,
+        default=8,
+        metavar='N',
+        help='frames between detections while all faces are surely followed (default: %(default)s)',
+    )
+
+
 def _add_output_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         '--format',
@@ -107,5 +132,9 @@ def _add_output_arguments(group: argparse._ArgumentGroup) -> None:
         choices=('auto', 'same', 'png', 'jpg', 'tif', 'webp'),
         help="auto: without loss, so JPEG becomes PNG; same: the input's, JPEG again (default: %(default)s)",
     )
-    group.add_argument('--json', action='store_true', help='write faces.json: boxes, landmarks, what was done and why')
+    group.add_argument(
+        '--json',
+        action='store_true',
+        help='write faces.json (of a film NAME.json): where faces are, what was done and why',
+    )
     group.add_argument('--sheet', action='store_true', help='write a before/after sheet per photograph')

@@ -53,6 +53,20 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def score_video(args: argparse.Namespace) -> int:
+    """Score a restored film, as the flags say; return 0."""
+    from mmrbgan_data.detection import make_detector
+
+    from . import film_scores
+
+    if args.restored is None:
+        raise UsageError('--video: name the restored film')
+    out = args.out or str(OUT_FOLDER / f'{args.name or Path(args.restored).stem}_video.json')
+    check_writable(Path(out))
+    _say(*film_scores.run(args.restored, args.lq, args.gt, make_detector('auto'), out))
+    return 0
+
+
 def _evaluate_and_write(args: argparse.Namespace) -> None:
     """Score a folder; the numbers are on the terminal before anything is written."""
     wanted = Path(args.out) if args.out else OUT_FOLDER / file_name(_method(args))

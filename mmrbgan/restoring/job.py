@@ -6,7 +6,7 @@ import itertools
 import json
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from mmrbgan_arch.support.errors import UsageError
-from mmrbgan_data.image_formats import SUFFIXES
+from mmrbgan_data.image_formats import FILM_SUFFIXES, SUFFIXES
 from mmrbgan_data.photograph_files import tell_skipped
 
 from .before_after import before_after_sheet
@@ -28,12 +28,13 @@ from .settings import Settings
 RESTORER_FLAGS = (
     'device', 'batch', 'precision', 'detector', 'detector_weights', 'mask', 'recogniser', 'recogniser_weights',
 )  # fmt: skip
+RestoreFilms = Callable[[argparse.Namespace, Sequence[tuple[Path, PurePosixPath]], Restorer, Settings], int]
 REPORT = 'faces.json'
 SOME_FAILED = 1
 
 
-def run(args: argparse.Namespace) -> int:
-    """Restore; return 0, or 1 if some photograph failed.
+def run(args: argparse.Namespace, restore_films: RestoreFilms) -> int:
+    """Restore photographs, then films by ``restore_films``; return 0, or 1 if some of them failed.
 
     Raises:
         UsageError: nothing could be begun.
@@ -47,12 +48,18 @@ def run(args: argparse.Namespace) -> int:
         settings = Settings(strength=args.strength, faces='largest')
         return run_demo(make_restorer(args, settings), Path(args.output or 'mmrbgan_demo'))
     if not args.inputs or not args.output:
-        raise UsageError('name photographs or folders, and where to put the results with -o FOLDER (or try --demo)')
-    photos, skipped = list_inputs(args.inputs, Path(args.output).expanduser())
-    command = RestoreCommand(args, photos, skipped)
-    restorer = make_restorer(args, make_settings(args))
+        raise UsageError(
+            'name photographs, films or folders, and where to put the results with -o FOLDER (or try --demo)'
+        )
+    found, skipped = list_inputs(args.inputs, Path(args.output).expanduser())
+    films = [each for each in found if each[0].suffix.lower() in FILM_SUFFIXES]
+    photos = [each for each in found if each not in films]
+    command = RestoreCommand(args, photos, skipped) if photos else None
+    settings = make_settings(args) if photos else make_film_settings(args)
+    restorer = make_restorer(args, settings)
     _say(describe(restorer, args.weights is None))
-    return command.restore_all(restorer)
+    status = command.restore_all(restorer) if command else 0
+    return max(status, restore_films(args, films, restorer, make_film_settings(args)) if films else 0)
 
 
 def make_settings(args: argparse.Namespace) -> Settings:
@@ -61,6 +68,12 @@ def make_settings(args: argparse.Namespace) -> Settings:
     if values['faces'] not in ('all', 'largest', 'center'):
         values['faces'] = read_face_file(values['faces'])
     return Settings(**values)
+
+
+def make_film_settings(args: argparse.Namespace) -> Settings:
+    """Return the settings for films, which read a file of --faces themselves: it lists tracks."""
+    values = {field.name: getattr(args, field.name) for field in dataclasses.fields(Settings)}
+    return Settings(**values | {'faces': args.faces if args.faces in ('all', 'largest', 'center') else 'all'})
 
 
 def make_restorer(args: argparse.Namespace, settings: Settings) -> Restorer:

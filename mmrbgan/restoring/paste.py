@@ -62,7 +62,7 @@ def paste_faces(
 def _paste(
     result: np.ndarray, background: np.ndarray, change: FaceChange, to_result: np.ndarray, keep_detail: bool
 ) -> None:
-    region = _region(to_result, change.mask.shape[0], background.shape)
+    region = pasted_region(to_result, change.mask.shape[0], background.shape)
     if region is None:
         return
     rows, columns = region
@@ -80,7 +80,7 @@ def _paste(
     result[rows, columns] = np.clip(np.rint(blended), 0, limit).astype(background.dtype)
 
 
-def _region(to_result: np.ndarray, size: int, shape: tuple[int, ...]) -> tuple[slice, slice] | None:
+def pasted_region(to_result: np.ndarray, size: int, shape: tuple[int, ...]) -> tuple[slice, slice] | None:
     """Return the rows and columns of the result that the crop covers, or None."""
     corners = np.array([[-0.5, -0.5], [size - 0.5, -0.5], [-0.5, size - 0.5], [size - 0.5, size - 0.5]])
     corners = apply(to_result, corners)

@@ -174,6 +174,13 @@ class Restorer:
             crops = [self._crop(picture, face, settings.aligned) for face in faces if face.skipped is None]
         return Job(name, picture, faces, crops, settings)
 
+    @property
+    def similarity(self) -> Similarity:
+        """The recogniser's score of pairs of faces, loaded when first asked for."""
+        if self._similarity is None:
+            self._similarity = load_similarity(*self._recogniser, str(self.device))
+        return self._similarity
+
     def run_network(self, crops: list[np.ndarray]) -> list[np.ndarray]:
         """Restore aligned faces (s, s, 3) float32 RGB in [0, 1]."""
         with self.times.stage('network'):
@@ -229,9 +236,7 @@ class Restorer:
     def _settle_strength(self, face: Face, crop: np.ndarray, after: np.ndarray, settings: Settings) -> None:
         face.strength = settings.strength
         if settings.measure_identity or settings.min_identity is not None:
-            if self._similarity is None:
-                self._similarity = load_similarity(*self._recogniser, str(self.device))
-            found = guard_strength(self._similarity, crop, after, settings.strength, settings.min_identity)
+            found = guard_strength(self.similarity, crop, after, settings.strength, settings.min_identity)
             face.strength, face.similarity = found
             if face.strength < settings.strength and face.strength == 0:
                 face.skipped = f'every strength scores below --min-identity {settings.min_identity:g}'

@@ -387,7 +387,7 @@ OTHER_KINDS = {
     'g.dds': 'DDS', 'h.sgi': 'SGI', 'without suffix': 'JPEG', 'wrong.txt': 'PNG', 'i.qoi': 'QOI', 'j.tmp': 'TIFF',
 }  # fmt: skip
 NO_PHOTOGRAPHS = {
-    'a.pdf': b'%PDF-1.4', 'b.mov': bytes(64), 'notes': b'text', 'c.NEF': b'II*\0', '.hidden.jpg': b'', 'd.eps': b'%!PS',
+    'a.pdf': b'%PDF-1.4', 'b.mp3': bytes(64), 'notes': b'text', 'c.NEF': b'II*\0', '.hidden.jpg': b'', 'd.eps': b'%!PS',
     'random.bin': bytes([10, 5, 1, 8, *range(250)]), 'e.html': b'<html>',
 }  # fmt: skip
 
@@ -402,7 +402,7 @@ def test_what_is_read_is_taken_and_the_rest_is_counted(call, folder, tmp_path):
     status, out, err = call(folder, '-o', tmp_path / 'out', '--json')
     assert (status, err) == (0, '')
     assert out.count('restored') == len(OTHER_KINDS)
-    kinds = '1 .bin, 1 .eps, 1 .html, 1 .mov, 1 .nef, 1 .pdf, 1 hidden'
+    kinds = '1 .bin, 1 .eps, 1 .html, 1 .mp3, 1 .nef, 1 .pdf, 1 hidden'
     assert f'9 files skipped: 2 without suffix, {kinds}' in out.splitlines()
     report = json.loads((tmp_path / 'out' / 'faces.json').read_text())
     assert report['skipped']['.pdf'] == 1 and sum(report['skipped'].values()) == 9
@@ -411,7 +411,7 @@ def test_what_is_read_is_taken_and_the_rest_is_counted(call, folder, tmp_path):
 def test_folder_without_photographs_says_what_is_in_it(call, folder, tmp_path):
     (folder / 'a.pdf').write_bytes(b'%PDF-1.4')
     status, _, err = call(folder, '-o', tmp_path / 'out')
-    assert status == 2 and err == f'error: {folder}: no photograph in it (1 file skipped: 1 .pdf)\n'
+    assert status == 2 and err == f'error: {folder}: no photograph or film in it (1 file skipped: 1 .pdf)\n'
 
 
 @pytest.mark.parametrize('letter', ['a', 'ä', '眼'])

@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 
 from mmrbgan_arch.support.atomic_files import write_bytes
 from mmrbgan_arch.support.errors import UsageError
+from mmrbgan_data.image_formats import FILM_SUFFIXES
 from mmrbgan_data.photograph_files import Listing, list_photographs, tell_skipped
 
 from .own_results import MARKER, OwnResults
@@ -55,10 +56,18 @@ class OutputFolder:
         Raises:
             UsageError: as ``check`` does.
         """
+        self.note(path, len(content))
+        write_bytes(path, content)
+
+    def note(self, path: Path, size: int) -> None:
+        """Say that a result of ``size`` bytes is about to be written to ``path``.
+
+        Raises:
+            UsageError: as ``check`` does.
+        """
         self.check(path)
         if self._own is not None:
-            self._own.add(path, len(content))
-        write_bytes(path, content)
+            self._own.add(path, size)
 
     def check(self, path: Path) -> None:
         """Refuse what must not be written.
@@ -80,7 +89,7 @@ class OutputFolder:
 
 
 def list_inputs(inputs: Iterable[str], output: Path) -> tuple[list[tuple[Path, PurePosixPath]], list[str]]:
-    """Return each photograph with its name below the output folder, and the kinds of the files that are skipped.
+    """Return each photograph and film with its name below the output folder, and the kinds of the files skipped.
 
     Args:
         inputs: files and folders; folders are walked, links in a circle once.
@@ -97,9 +106,12 @@ def list_inputs(inputs: Iterable[str], output: Path) -> tuple[list[tuple[Path, P
             is_output = os.path.realpath(path) == os.path.realpath(output)
             listing = list_photographs(path, () if is_output else [output])
             names, own = _without_results(path, listing, is_output)
-            kinds = [kind for place, kind in listing.skipped if PurePosixPath(place).name != MARKER] + own
+            others = [(place, kind) for place, kind in listing.skipped if kind not in FILM_SUFFIXES]
+            kinds = [kind for place, kind in others if PurePosixPath(place).name != MARKER] + own
             if not names:
-                raise UsageError(f'{name}: no photograph in it' + (f' ({tell_skipped(kinds)})' if kinds else ''))
+                raise UsageError(
+                    f'{name}: no photograph or film in it' + (f' ({tell_skipped(kinds)})' if kinds else '')
+                )
             found += [(path / relative, PurePosixPath(relative)) for relative in names]
             skipped += kinds
         elif os.path.lexists(path):
@@ -110,11 +122,12 @@ def list_inputs(inputs: Iterable[str], output: Path) -> tuple[list[tuple[Path, P
 
 
 def _without_results(folder: Path, listing: Listing, is_output: bool) -> tuple[list[str], list[str]]:
-    """Return the photographs that are no results of earlier runs, and a kind for each that is.
+    """Return the photographs and films that are no results of earlier runs, and a kind for each that is.
 
     A folder of results that is named itself is to be restored again, unless the new results go there, too.
     """
     marked = [PurePosixPath(place).parent for place, _ in listing.skipped if PurePosixPath(place).name == MARKER]
     results = [OwnResults(folder / place) for place in marked if is_output or place != PurePosixPath('.')]
-    names = [name for name in listing.names if not any(own.has(folder / name) for own in results)]
-    return names, [OWN_RESULT] * (len(listing.names) - len(names))
+    found = sorted([*listing.names, *(place for place, kind in listing.skipped if kind in FILM_SUFFIXES)])
+    names = [name for name in found if not any(own.has(folder / name) for own in results)]
+    return names, [OWN_RESULT] * (len(found) - len(names))
