@@ -1,11 +1,11 @@
-"""What weights do for real faces: gains over the degraded input in every metric, by pose, with 95 % intervals.
+"""What weights do for real faces: gains over the degraded input in every metric, by pose and group, with intervals.
 
 The faces are degraded as an option file's validation set says (Eq. 17, one seed per file). Input and result are scored
-by `mmrbgan evaluate`; the gain is the mean of the differences face by face (bootstrap over the faces). Several files,
-for instance of several seeds, are scored on the same inputs.
+by `mmrbgan evaluate`; the gain is the mean of the differences face by face (bootstrap over the faces), and of every
+metric the part that gained least is named. Several files, for instance of several seeds, are scored on the same inputs.
 
     python benchmarks/weights.py WEIGHTS... --options options/train_mmrbgan_128_mini.yml --faces DIR
-        [--identity FILE] [--sheet SHEET.png]
+        [--by PATTERN] [--identity FILE] [--markdown TABLE.md] [--sheet SHEET.png]
     python benchmarks/weights.py WEIGHTS... --demo 30       # the demo's photograph, degraded with so many seeds
 """
 
@@ -20,18 +20,22 @@ import numpy as np
 import torch
 
 from mmrbgan import Restorer, cli
+from mmrbgan.evaluation.groups import find_groups
+from mmrbgan.evaluation.metric_table import column
 from mmrbgan.evaluation.poses import pose_masks
-from mmrbgan.evaluation.record import Record, read_record, summarise
+from mmrbgan.evaluation.record import Record, Summary, read_record, summarise
 from mmrbgan.restoring import demo
 from mmrbgan.restoring.settings import Settings
 from mmrbgan.running.run_yml import load_yml
 from mmrbgan_arch import load_network
 from mmrbgan_data.contact_sheet import contact_sheet
+from mmrbgan_data.datasets.dataset_options import resolve_root
 from mmrbgan_data.datasets.validation_dataset import MMRBGANTestDataset
 from mmrbgan_data.detection import DlibDetector
 
-METRICS = ['psnr', 'ssim', 'identity_dlib', 'lmd']
-LOWER_IS_BETTER = ('angle', 'lmd')
+METRICS = ['psnr', 'ssim', 'identity_dlib', 'lmd', 'lite0', 'skin']
+LEAST = 10  # faces of a part that can be the worst
+IN_CARD = ('psnr', 'ssim', 'identity_dlib_distance', 'lmd', 'lite0', 'skin')
 BATCH = 16
 
 
@@ -42,6 +46,9 @@ def main() -> None:
     parser.add_argument('--options', default='options/train_mmrbgan_128_mini.yml')
     parser.add_argument('--faces', help='a folder of aligned faces with landmarks.csv')
     parser.add_argument('--demo', type=int, default=0, metavar='SEEDS', help="the demo's photograph instead")
+    parser.add_argument('--by', metavar='TABLE|PATTERN', help='groups of people, as of `mmrbgan evaluate`')
+    parser.add_argument('--metrics', nargs='+', default=METRICS, help='(default: %(default)s)')
+    parser.add_argument('--markdown', help="write the last weights' table here")
     parser.add_argument('--identity', help='weights of the recogniser MMRBGANMobileFaceNet, a second opinion to dlib')
     parser.add_argument('--sheet', help='write the best, median and worst faces of the last weights here')
     args = parser.parse_args()
@@ -68,7 +75,10 @@ def main() -> None:
             write(root / 'restored', names, images)
             print(f'\n{Path(weights).name}')
             after = score(root, 'restored', args)
-            compare(before, after)
+            gains = compare(before, after, args.by)
+            print(*worst(gains), sep='\n')
+        if args.markdown:
+            Path(args.markdown).write_text(markdown(gains), encoding='utf-8')
         if args.sheet:
             rows = dict(zip(names, zip(pictures['lq'], images, pictures['gt'], strict=True), strict=True))
             chosen = [rows[Path(name).stem] for name in best_median_worst(before, after)]
@@ -92,11 +102,22 @@ def show_demo(weights: str, seeds: int) -> None:
 
 
 def restore(weights: str, inputs: list[torch.Tensor]) -> list[np.ndarray]:
-    """Run the network of a file over (3, s, s) tensors in [-1, 1]."""
+    """Run the network of a file over (3, s, s) tensors in [-1, 1]; one of another size gets them scaled, and back."""
     network = load_network(weights)
+
+    def run(faces: torch.Tensor) -> torch.Tensor:
+        return scale(network(scale(faces, network.out_size)), faces.shape[-1])
+
     with torch.inference_mode():
-        batches = [network(torch.stack(inputs[i : i + BATCH])) for i in range(0, len(inputs), BATCH)]
+        batches = [run(torch.stack(inputs[i : i + BATCH])) for i in range(0, len(inputs), BATCH)]
     return [to_picture(image) for image in torch.cat(batches)]
+
+
+def scale(faces: torch.Tensor, size: int) -> torch.Tensor:
+    """(b, 3, s, s) -> (b, 3, size, size), bicubic."""
+    if faces.shape[-1] == size:
+        return faces
+    return torch.nn.functional.interpolate(faces, size=(size, size), mode='bicubic', antialias=True)
 
 
 def best_median_worst(before: Record, after: Record) -> list[str]:
@@ -128,7 +149,7 @@ def score(root: Path, kind: str, args: argparse.Namespace) -> Record:
     """Let `mmrbgan evaluate` score a folder against the ground truth."""
     record = root / f'{kind}.json'
     command = ['evaluate', str(root / kind), '--gt', str(root / 'gt'), '--out', str(record), '--by-pose']
-    command += ['--landmarks', str(Path(args.faces) / 'landmarks.csv'), '--metrics', *METRICS]
+    command += ['--landmarks', str(resolve_root(args.faces) / 'landmarks.csv'), '--metrics', *args.metrics]
     if args.identity:
         command += ['identity_mobilefacenet', '--weights', f'identity_mobilefacenet={args.identity}']
     if cli.main(command):
@@ -136,30 +157,69 @@ def score(root: Path, kind: str, args: argparse.Namespace) -> Record:
     return read_record(record)
 
 
-def compare(before: Record, after: Record) -> None:
-    """Print every metric before and after, and the gain, over all faces and by pose."""
+Gain = tuple[float, float, Summary]
+"""Mean before, mean after, the gain face by face."""
+
+
+def compare(before: Record, after: Record, by: str | None) -> dict[str, tuple[int, dict[str, Gain]]]:
+    """Print every metric before and after, and the gain, over all faces, by pose and by group; return part -> gains."""
+    names = [face['name'] for face in before.faces]
+    masks = [('all', np.ones(len(names), bool)), *pose_masks([face['yaw'] for face in before.faces])]
+    masks += [mask for grouping in find_groups(by, names) for mask in grouping.masks(names)]
     columns = [name for name in before.summaries if name in after.summaries]
     pairs = {face['name']: face for face in after.faces}
-    everyone = [('all', np.ones(len(before.faces), bool))]
-    for label, mask in everyone + pose_masks([face['yaw'] for face in before.faces]):
+    found = {}
+    for label, mask in masks:
         faces = [face for face, chosen in zip(before.faces, mask, strict=True) if chosen]
+        gains = {name: one for name in columns if (one := gain(faces, pairs, name)) is not None}
+        found[label] = len(faces), gains
         print(f'  {label}: {len(faces)} faces')
-        for column in columns:
-            print(f'    {column:32} {line(faces, pairs, column)}')
+        for name, one in gains.items():
+            print(f'    {name:32} {show(one, 4)}; {column(name).better} is better')
+    return found
 
 
-def line(faces: list[Mapping[str, Any]], pairs: Mapping[str, Mapping[str, Any]], column: str) -> str:
-    """Return before -> after (gain, interval); faces that either side could not score are left out and counted."""
-    both = [(face[column], pairs[face['name']][column]) for face in faces]
+def gain(faces: list[Mapping[str, Any]], pairs: Mapping[str, Mapping[str, Any]], name: str) -> Gain | None:
+    """Return what faces gained in a column; those that either side could not score are left out."""
+    both = [(face[name], pairs[face['name']][name]) for face in faces if face['name'] in pairs]
     scored = np.array([(one, other) for one, other in both if one is not None and other is not None], float)
     if not len(scored):
-        return 'no face scored on both sides'
-    gain = summarise(scored[:, 1] - scored[:, 0])
-    interval = '' if gain.low is None else f', 95 % {gain.low:+.4f} to {gain.high:+.4f}'
-    sense = 'lower is better' if any(word in column for word in LOWER_IS_BETTER) else 'higher is better'
-    note = '' if len(scored) == len(both) else f', {len(scored)} of {len(both)} scored'
-    means = scored.mean(axis=0)
-    return f'{means[0]:9.4f} -> {means[1]:9.4f}  ({gain.mean:+.4f}{interval}; {sense}{note})'
+        return None
+    before, after = scored.mean(axis=0)
+    return before, after, summarise(scored[:, 1] - scored[:, 0])
+
+
+def show(one: Gain, digits: int) -> str:
+    """Return before -> after (gain; interval)."""
+    before, after, difference = one
+    interval = '' if difference.low is None else f'; {difference.low:+.{digits}f} to {difference.high:+.{digits}f}'
+    return f'{before:.{digits}f} → {after:.{digits}f} ({difference.mean:+.{digits}f}{interval})'
+
+
+def worst(gains: Mapping[str, tuple[int, Mapping[str, Gain]]]) -> list[str]:
+    """Return a line per column that names the part that gained least."""
+    parts = {label: columns for label, (count, columns) in gains.items() if label != 'all' and count >= LEAST}
+    lines = []
+    for name in gains['all'][1]:
+        sign = 1 if column(name).better == 'higher' else -1
+        scored = [label for label in parts if name in parts[label]]
+        if scored:
+            label = min(scored, key=lambda one: sign * (parts[one][name][2].mean or 0))
+            lines.append(f'  least gain in {name}: {label} {show(parts[label][name], 4)}')
+    return lines
+
+
+def markdown(gains: Mapping[str, tuple[int, Mapping[str, Gain]]]) -> str:
+    """Return the table of the model card."""
+    names = [name for name in IN_CARD if name in gains['all'][1]]
+    lines = [
+        '| faces | ' + ' | '.join(column(name).heading for name in names) + ' |',
+        '| --- ' * (len(names) + 1) + '|',
+    ]
+    for label, (count, columns) in gains.items():
+        cells = [show(columns[name], column(name).digits) if name in columns else '-' for name in names]
+        lines.append(f'| {label} ({count}) | ' + ' | '.join(cells) + ' |')
+    return '\n'.join(lines) + '\n'
 
 
 if __name__ == '__main__':

@@ -62,7 +62,7 @@ def test_dlib_finds_a_blurred_and_noisy_face_in_the_smallest_of_its_looks(astron
 @pytest.mark.parametrize('kind', ['original', 'of the demo', 'heavily'])
 def test_dlib_sees_no_face_in_the_suit(kind):
     pytest.importorskip('skimage')
-    original, degraded = photographs()
+    original, degraded = photographs(84)
     heavily = degrade(original, draw_degradation(DegradationOptions(), np.random.default_rng(0)))
     assert len(DlibDetector()({'original': original, 'of the demo': degraded, 'heavily': heavily}[kind])) == 1
 

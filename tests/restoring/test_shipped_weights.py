@@ -2,10 +2,13 @@
 
 import json
 import re
+from types import SimpleNamespace
 
+import numpy as np
 from safetensors import safe_open
 
 from mmrbgan import cli
+from mmrbgan.restoring import demo
 from mmrbgan.restoring.default_weights import choose_weights
 from mmrbgan_arch import MMRBGAN, load_network
 
@@ -25,9 +28,22 @@ def test_demo_improves_the_face(tmp_path, capsys):
     printed = capsys.readouterr().out
     gain = float(re.search(r'\(([+-][0-9.]+) dB\)', printed)[1])
     assert gain > 0, printed
-    assert sorted(path.name for path in (tmp_path / 'demo').iterdir()) == [
+    assert sorted(path.name for path in (tmp_path / 'demo').glob('[!.]*')) == [
         'before_after.png',
         'degraded.png',
         'original.png',
         'restored.png',
     ]
+
+
+def test_the_demos_degradation_is_the_first_with_a_face(monkeypatch):
+    """The seed is found, not chosen: with the first two no face is."""
+    seen = []
+
+    class Half:
+        def restore(self, degraded):
+            seen.append(degraded)
+            return SimpleNamespace(restored_faces=[1] if len(seen) == 3 else [])
+
+    seed, _, degraded, _ = demo.first_with_a_face(Half())
+    assert seed == 2 and np.array_equal(degraded, demo.photographs(2)[1])
