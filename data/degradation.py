@@ -130,6 +130,16 @@ def degrade(image: np.ndarray, degradation: Degradation, kernel_size: int = 41) 
     return resize(compress(to_uint8(noisy), degradation.quality), width, height, 'bilinear')
 
 
+def reduce_and_enlarge(image: np.ndarray, factor: int) -> np.ndarray:
+    """Return RGB uint8 (h, w, 3) reduced by ``factor`` (bicubic, antialiased) to 8 bits, then enlarged to its size."""
+    if factor == 1:
+        return image
+    height, width = image.shape[:2]
+    how: Resize = 'antialiased_bicubic'
+    small = to_uint8(resize(to_float(image), round(width / factor), round(height / factor), how))
+    return to_uint8(resize(to_float(small), width, height, how))
+
+
 def blur(image: np.ndarray, degradation: Degradation, kernel_size: int = 41) -> np.ndarray:
     """``I * k``: convolve (h, w, 3) with the kernel that ``degradation`` names, the border mirrored."""
     border = cv2.BORDER_REFLECT_101

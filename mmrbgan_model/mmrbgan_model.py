@@ -26,6 +26,7 @@ from mmrbgan_data.components import COMPONENTS, Component
 from . import finite_guard, loss_terms, phases, ranks, speed
 from .checkpoints import rng_state
 from .loss_terms import GeneratorTerm, Step
+from .metric_entries import available
 from .options import Term, TrainOptions
 from .perceptual import build_feature_maps
 from .phases import Phase
@@ -60,7 +61,9 @@ class MMRBGANModel(BaseModel):
         self.log_dict: Mapping[str, float] = OrderedDict()
         if self.is_train:
             self.settings = read_options(TrainOptions, opt['train'], 'train')
-        self._new_validator()  # a metric that does not work is told now, not after hours
+        metrics = (opt.get('val') or {}).get('metrics') or {}
+        self.metrics = available(metrics, may_miss=not self.is_train)  # fail now on a broken metric, not after hours
+        self._new_validator()
         self._add_network('net_g', opt['network_g'])
         if self.is_train:
             self._init_training()
@@ -335,7 +338,7 @@ class MMRBGANModel(BaseModel):
 
     def _new_validator(self) -> Validator:
         options = self.opt.get('val') or {}
-        return Validator(options.get('metrics') or {}, options.get('sheet_faces', 8), options.get('group_pattern'))
+        return Validator(self.metrics, options.get('sheet_faces', 8), options.get('group_pattern'))
 
     def _picture_path(self, folder: Path, dataset: str, face: str, current_iter: Any) -> Path:
         if self.is_train:

@@ -4,8 +4,6 @@ Metrics are BasicSR's (METRIC_REGISTRY, per image, BGR uint8); the degraded inpu
 that a log line tells whether restoring helped. Metrics over the whole set, such as FID, are ours (``SET_METRICS``).
 """
 
-import functools
-import inspect
 import logging
 import math
 import os
@@ -24,19 +22,17 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
-from mmrbgan_arch import basicsr_bridge
 from mmrbgan_arch.support.atomic_files import write_bytes, writing
-from mmrbgan_arch.support.errors import UsageError, nearest_key
+from mmrbgan_arch.support.errors import UsageError
 from mmrbgan_data.contact_sheet import contact_sheet
 from mmrbgan_data.datasets.dataset_options import resolve_root
 
 from . import ranks
+from .metric_entries import check_metric, make_set_metric, score
 from .metrics import SET_METRICS, SetMetric
 from .metrics.tensors import to_unit
 
 _LOGGER = logging.getLogger('basicsr')
-NIQE = frozenset(('calculate_niqe', 'calculate_niqe_fast'))
-NIQE_BLOCK = 96  # side of the blocks whose statistics it compares
 
 
 def to_picture(image: Tensor) -> np.ndarray:
@@ -144,6 +140,7 @@ class Validator:
             group_pattern: regular expression whose first part in parentheses tells a face's group from its file name.
         """
         self.group_of = group_finder(group_pattern)
+        self.columns = tuple(metrics)
         for name, options in metrics.items():
             check_metric(options, f'val.metrics.{name}')
         of_sets = {name: options for name, options in metrics.items() if options['type'] in SET_METRICS}
@@ -194,6 +191,7 @@ class Validator:
         for name, metric in self.set_metrics.items():
             for place, (key, value) in enumerate(compute(name, metric).items()):
                 (details if place else known)[key if place else name] = value
+        known = {name: known[name] for name in self.columns if name in known}
         better = {name: options.get('better', 'higher') for name, options in self.metrics.items()}
         worst = {name: one for name in self.metrics if (one := self.averages.worst(name, better[name])) is not None}
         return Outcome(known, before, self.faces, self.averages.infinite, sheet, details, worst)
@@ -214,30 +212,6 @@ def group_finder(pattern: str | None) -> Callable[[str], str]:
     return lambda path: (match[1] or '') if (match := compiled.search(Path(path).name)) else ''
 
 
-def check_metric(options: Any, where: str) -> None:
-    """Check an entry of ``val.metrics``.
-
-    Raises:
-        UsageError: it has no type, or one that nobody registered.
-    """
-    if not isinstance(options, Mapping) or not isinstance(options.get('type'), str):
-        raise UsageError(f'{where}: expected keys and values with a type, such as {{type: calculate_psnr}}')
-    if options['type'] in SET_METRICS:
-        return
-    basicsr_bridge.connect()
-    from basicsr.metrics import METRIC_REGISTRY
-
-    if options['type'] not in METRIC_REGISTRY:
-        known = {*SET_METRICS, *METRIC_REGISTRY.keys()}
-        raise UsageError(f'{where}.type: {nearest_key(options["type"], known)}'.replace('unknown key', 'unknown name'))
-
-
-def make_set_metric(name: str, options: Mapping[str, Any]) -> SetMetric:
-    """Build the set metric of an entry in ``val.metrics``."""
-    own = {key: value for key, value in options.items() if key not in ('type', 'better')}
-    return SET_METRICS[options['type']](own, f'val.metrics.{name}')
-
-
 def compute(name: str, metric: SetMetric) -> dict[str, float]:
     """Return a set metric's values; a set that it cannot score is a warning, since a long training hangs on it."""
     try:
@@ -245,43 +219,6 @@ def compute(name: str, metric: SetMetric) -> dict[str, float]:
     except UsageError as error:
         _LOGGER.warning('%s: %s', name, error)
         return {}
-
-
-def score(picture: np.ndarray, gt: np.ndarray | None, options: Mapping[str, Any]) -> float | None:
-    """One picture's value of a registered metric; None where it lacks a ground truth or the picture is too small."""
-    from basicsr.metrics import calculate_metric
-
-    data = {'img': np.ascontiguousarray(picture[..., ::-1])}
-    if gt is not None:
-        data['img2'] = np.ascontiguousarray(gt[..., ::-1])
-    elif _needs_gt(options['type']):
-        return None
-    if options['type'] in NIQE and _niqe_blocks(picture, options) < 2:
-        _warn_small(options['type'])
-        return None
-    arguments = {key: value for key, value in options.items() if key != 'better'}
-    return float(calculate_metric(data, arguments))
-
-
-def _needs_gt(name: str) -> bool:
-    """Say whether a metric of BasicSR's registry compares: it then asks for ``img2``."""
-    from basicsr.metrics import METRIC_REGISTRY
-
-    compared = inspect.signature(METRIC_REGISTRY.get(name)).parameters.get('img2')
-    return compared is not None and compared.default is inspect.Parameter.empty
-
-
-def _niqe_blocks(picture: np.ndarray, options: Mapping[str, Any]) -> int:
-    """How many whole blocks a picture has inside its border; the spread over them takes two."""
-    rows, columns = ((side - 2 * options.get('crop_border', 0)) // NIQE_BLOCK for side in picture.shape[:2])
-    return max(rows, 0) * columns
-
-
-@functools.cache
-def _warn_small(metric: str) -> None:
-    """Say once per process that a metric was left out."""
-    blocks = f'two blocks of {NIQE_BLOCK} x {NIQE_BLOCK}'
-    _LOGGER.warning('%s needs %s px inside crop_border; left out for smaller pictures', metric, blocks)
 
 
 def validate(

@@ -82,7 +82,7 @@ def dataset():
 
 def metric():
     from basicsr.metrics import calculate_metric
-    from mmrbgan_model.validation import score
+    from mmrbgan_model.metric_entries import score
     picture = np.zeros((64, 64, 3), np.uint8)
     picture[32:] = 200
     write_image('restored/a.png', picture)

@@ -12,6 +12,7 @@ from mmrbgan_arch.basicsr_bridge import register_dataset
 from mmrbgan_arch.support.errors import UsageError
 from mmrbgan_arch.support.option_reader import read_options
 
+from ..degradation import reduce_and_enlarge
 from ..images import ImageSource, UnreadableImageError, probe_image
 from .dataset_options import DatasetOptions, resolve_root
 from .samples import BadImages, degrade_randomly, keep_to_one_thread, pair_by_stem, read_square, to_tensor
@@ -23,15 +24,19 @@ class TestDatasetOptions(DatasetOptions):
 
     Attributes:
         max_images: take the first so many (sorted by name); null: all.
+        super_resolution: factor by which inputs, degraded ones too, are reduced bicubically and enlarged again.
     """
 
     __test__ = False  # no test for pytest, in spite of its name
 
     max_images: int | None = None
+    super_resolution: int = 1
 
     def __post_init__(self) -> None:
         """Raise ValueError for missing roots."""
         super().__post_init__()
+        if not 1 <= self.super_resolution <= self.image_size:
+            raise ValueError(f'super_resolution: {self.super_resolution} is not a factor from 1 to image_size')
         if self.dataroot_gt is None and self.dataroot_lq is None:
             raise ValueError('dataroot_lq, dataroot_gt: both are missing; name a folder of degraded or of good faces')
 
@@ -85,6 +90,7 @@ class MMRBGANTestDataset(Dataset[Any]):
             name = self.sources['gt'].names[self._items[index]['gt']]
             images['lq'] = degrade_randomly(images['gt'], self.options.degradation, _rng_of(self.options.seed, name))
             sample['lq_path'] = sample['gt_path']
+        images['lq'] = reduce_and_enlarge(images['lq'], self.options.super_resolution)
         return {**{kind: to_tensor(image) for kind, image in images.items()}, **sample}
 
     def _readable_items(self, where: str) -> list[dict[str, int]]:

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.utils.data import DataLoader
 
 from mmrbgan_arch.support.errors import UsageError
@@ -51,6 +52,25 @@ def scored(**options):
 
 def same(one, other):
     return all(torch.equal(v, other[k]) if torch.is_tensor(v) else v == other[k] for k, v in one.items())
+
+
+def test_super_resolution_comes_after_the_degradation(faces):
+    """Table 2's input: Eq. 17 first, then bicubic by the factor, then back to its size."""
+    plain, reduced = scored(dataroot_gt=str(faces)), scored(dataroot_gt=str(faces), super_resolution=4)
+    degraded = ((plain[1]['lq'] + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
+    small = Image.fromarray(degraded).resize((SIZE // 4, SIZE // 4), Image.Resampling.BICUBIC)
+    expected = np.asarray(small.resize((SIZE, SIZE), Image.Resampling.BICUBIC), int)
+    found = ((reduced[1]['lq'] + 1) * 127.5).round().permute(1, 2, 0).numpy()
+    assert np.abs(found - expected).max() <= 2  # Pillow rounds between its two passes
+    assert np.abs(found - degraded).mean() > 1
+    assert torch.equal(plain[1]['gt'], reduced[1]['gt'])
+
+
+def test_super_resolution_reduces_real_inputs_too(faces):
+    plain, reduced = scored(dataroot_lq=str(faces)), scored(dataroot_lq=str(faces), super_resolution=4)
+    assert not torch.equal(plain[0]['lq'], reduced[0]['lq'])
+    with pytest.raises(UsageError, match='super_resolution'):
+        scored(dataroot_lq=str(faces), super_resolution=0)
 
 
 def test_training_sample_is_as_agreed(faces):

@@ -9,7 +9,8 @@ import torch
 
 from mmrbgan_arch import basicsr_bridge
 from mmrbgan_arch.support.errors import UsageError
-from mmrbgan_model import metrics, ranks, validation
+from mmrbgan_model import metric_entries, metrics, ranks, validation
+from mmrbgan_model.metrics.ifqa import IFQANet
 from mmrbgan_model.metrics.tensors import to_unit
 
 
@@ -66,6 +67,35 @@ def test_a_set_that_cannot_be_scored_warns_and_goes_on(validator, caplog):
     validator.add(picture(9), picture(0), None)
     assert validator.outcome().restored == {}
     assert 'over a set' in caplog.text
+
+
+@pytest.mark.skipif(not basicsr_bridge.is_available(), reason='basicsr is not installed')
+def test_a_column_without_its_weights_is_named_once_and_the_rest_goes_on(monkeypatch, tmp_path, caplog):
+    monkeypatch.setenv('MMRBGAN_HOME', str(tmp_path))
+    metrics_of = {'ifqa': {'type': 'calculate_ifqa'}, 'psnr': {'type': 'calculate_psnr', 'crop_border': 0}}
+    assert list(metric_entries.available(metrics_of, may_miss=True)) == ['psnr']
+    assert caplog.text.count('column ifqa is missing') == 1
+    assert 'IFQA_Metric.pth' in caplog.text and 'github.com/AIM-SKKU/IFQA' in caplog.text  # and how to get it
+    with pytest.raises(UsageError, match='IFQA_Metric'):  # a training fails at its start
+        metric_entries.available(metrics_of, may_miss=False)
+
+
+@pytest.mark.skipif(not basicsr_bridge.is_available(), reason='basicsr is not installed')
+def test_a_column_with_its_weights_is_there(tmp_path):
+    weights = tmp_path / 'IFQA_Metric.pth'
+    torch.save({'D': IFQANet().state_dict()}, weights)
+    metrics_of = {'ifqa': {'type': 'calculate_ifqa', 'weights': str(weights)}}
+    assert metric_entries.available(metrics_of, may_miss=True) == metrics_of
+
+
+def test_columns_come_in_the_order_of_the_option_file(validator, monkeypatch):
+    monkeypatch.setattr(validation, 'score', lambda *_: 1.0)
+    monkeypatch.setattr(validation, 'check_metric', lambda *_: None)
+    ordered = {'light': {'type': 'brightness'}, 'psnr': {'type': 'calculate_psnr'}}
+    validator = validation.Validator(ordered, sheet_faces=0)
+    for level in (0, 255):
+        validator.add(picture(9), picture(level), None)
+    assert list(validator.outcome().restored) == ['light', 'psnr']
 
 
 @pytest.mark.skipif(not basicsr_bridge.is_available(), reason='basicsr is not installed')

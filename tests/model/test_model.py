@@ -189,7 +189,7 @@ def test_niqe_is_left_out_for_pictures_with_less_than_two_blocks(metric, height,
     import numpy as np
 
     import mmrbgan.plugin  # noqa: F401
-    from mmrbgan_model.validation import score
+    from mmrbgan_model.metric_entries import score
 
     small = np.zeros((height, width, 3), np.uint8)
     assert score(small, small, {'type': metric, 'crop_border': border}) is None
@@ -199,7 +199,7 @@ def test_niqe_of_two_blocks_is_computed():
     import numpy as np
 
     import mmrbgan.plugin  # noqa: F401
-    from mmrbgan_model.validation import score
+    from mmrbgan_model.metric_entries import score
 
     face = np.random.default_rng(0).integers(0, 256, (96, 192, 3), np.uint8)
     values = [score(face, face, {'type': name, 'crop_border': 0}) for name in ('calculate_niqe', 'calculate_niqe_fast')]
