@@ -430,6 +430,7 @@ def test_names_state_the_digests_that_their_authors_published():
     assert stated == {
         'vgg19': 'dcbb9e9d',
         'mobilenet_v2': 'b0353104',
+        'efficientnet_lite0': '57934424',
         'lpips_alex': '7be5be79',
         'lpips_vgg': '397923af',
         'inception': '6726825d',
