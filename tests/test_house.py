@@ -116,3 +116,9 @@ def test_a_name_is_given_once_and_test_means_test():
     assert [name for name, count in Counter(names).items() if count > 1] == []
     assert [name for name in names if name.startswith('test_')] == []
     assert list((ROOT / 'benchmarks').glob('test_*')) == []
+
+
+def test_the_page_on_the_architecture_names_every_room():
+    page = (ROOT / 'docs/architecture.md').read_text(encoding='utf-8')
+    folders = [room.replace('mmrbgan_data', 'data').replace('.', '/') for room in ROOMS]
+    assert [folder for folder in folders if f'| `{folder}/` |' not in page] == []
