@@ -16,8 +16,9 @@ import numpy as np
 from mmrbgan_arch.support.errors import UsageError
 from mmrbgan_arch.support.public_weights import FILES, find_weights, local_file
 
-from .alignment import apply, invert, resize_matrix
+from .alignment import alignment_matrix, apply, invert, resize_matrix, warp
 from .centerface import CenterFace
+from .components import REFERENCE_SIZE
 from .detected_face import DetectedFace, Detector, distinct
 from .face_search import FaceSearch, Thresholds, describe_search
 
@@ -25,6 +26,9 @@ RETINAFACE_NETWORKS = ('mobile0.25', 'resnet50')
 PASSES = ((1.0, 0.0), (0.65, 0.0), (0.325, -0.33))
 """dlib's passes over a photograph: scale, and offset of the threshold. Downscaling removes noise: fewer faces are
 missed, and false positives grow rare."""
+ALIGNED_BOX = (95.0, 164.0, 405.0, 452.0)
+"""Median of dlib's boxes over aligned faces, x1 y1 x2 y2 at 512 px."""
+ALIGNED_SIDE = 256  # pixels, at which dlib's points lie closest to annotated ones
 CENTERFACE_THRESHOLDS = Thresholds(certain=0.5, uncertain=0.3, turned=0.65, turned_uncertain=0.55)
 """Chosen on degraded faces in photographs without other people, and on photographs of dogs: see docs/restore.md."""
 
@@ -93,6 +97,20 @@ class DlibDetector:
         import dlib
 
         return self._points(np.ascontiguousarray(image), dlib.rectangle(*(round(float(edge)) for edge in box)))
+
+    def aligned_landmarks(self, image: np.ndarray, five: np.ndarray) -> np.ndarray:
+        """Return the 68 landmarks (68, 2) of a face with these five points (5, 2), which may lie in any direction.
+
+        dlib's predictor knows upright faces in its own detector's box, so the face is aligned first.
+
+        Raises:
+            ValueError: the five points coincide.
+        """
+        matrix = alignment_matrix(five, ALIGNED_SIDE)
+        aligned = warp(image, matrix, (ALIGNED_SIDE, ALIGNED_SIDE))
+        return apply(
+            invert(matrix), self.landmarks(aligned, [edge * ALIGNED_SIDE / REFERENCE_SIZE for edge in ALIGNED_BOX])
+        )
 
     @staticmethod
     def _points(image: np.ndarray, box: Any) -> np.ndarray:

@@ -18,7 +18,7 @@ from ..detection import DlibDetector, make_detector
 from ..images import UnreadableImageError, encode_png, read_image
 
 MAX_OUTSIDE = 0.35  # share of a crop that may lie beyond the photograph's edge
-MAX_DISAGREEMENT = 0.15  # of dlib's five points from RetinaFace's, in eye distances
+MAX_DISAGREEMENT = 0.15  # of dlib's five points from the detector's, in eye distances
 HASH_SIDE = 16  # comparisons per row and column of a fingerprint
 FARTHEST = 1e6  # pixels
 
@@ -32,14 +32,14 @@ class CropSettings:
         min_face: least side in photograph pixels of the square that becomes a crop.
         min_sharpness: least variance of the Laplacian of the face.
         detector: a key of ``detection.DETECTORS``.
-        detector_weights: of RetinaFace; None: the cache, or the authors' address.
+        detector_weights: the detector's file; None: the package's, the cache, or the authors' address.
         aligned: the photographs are aligned faces already and are only scaled.
     """
 
     size: int = 512
     min_face: float = 128
     min_sharpness: float = 10
-    detector: str = 'dlib'
+    detector: str = 'centerface'
     detector_weights: str | None = None
     aligned: bool = False
 
@@ -162,27 +162,20 @@ def _matrix(photograph: np.ndarray, landmarks: np.ndarray, settings: CropSetting
 def find_landmarks(photograph: np.ndarray, settings: CropSettings) -> Sequence[np.ndarray]:
     """Return the landmarks of every face, the largest first."""
     faces = load_detector(settings.detector, settings.detector_weights)(photograph)
-    return [_refine(photograph, face.landmarks, face.box) for face in faces]
+    return [_refine(photograph, face.landmarks) for face in faces]
 
 
-def _refine(photograph: np.ndarray, landmarks: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """Return dlib's 68 points where RetinaFace's five agree with them, else the five.
+def _refine(photograph: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+    """Return dlib's 68 points where the detector's five agree with them, else the five.
 
-    dlib's predictor was trained on frontal boxes and is not to be trusted on a face in profile.
+    dlib's predictor was trained on frontal faces and is not to be trusted on a face in profile.
     """
     if len(landmarks) == 68:
         return landmarks
-    points = DlibDetector().landmarks(photograph, square_around(landmarks, box).tolist())
+    points = DlibDetector().aligned_landmarks(photograph, landmarks)
     distance = np.linalg.norm(five_points(points) - landmarks, axis=1).mean()
     eyes = np.linalg.norm(landmarks[1] - landmarks[0]) + np.linalg.norm(landmarks[:2].mean(0) - landmarks[3:].mean(0))
     return points if distance < MAX_DISAGREEMENT * eyes / 2 else landmarks
-
-
-def square_around(five: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """Return the square (4,) that dlib's own detector would have put around a face with these five points."""
-    centre = five[:2].mean(0) * 0.45 + five[3:].mean(0) * 0.55
-    half = 0.46 * max(box[2] - box[0], (box[3] - box[1]) * 0.85)
-    return np.concatenate([centre - half, centre + half])
 
 
 @functools.cache

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..restoring.face_choice import CHOICES
 from ..restoring.restorer import Restorer
 from ..restoring.settings import Settings
 
@@ -34,7 +35,7 @@ class RestoreFaces:
             'required': {
                 'image': ('IMAGE',),
                 'strength': ('FLOAT', {'default': 1.0, 'min': 0.0, 'max': 1.0, 'step': 0.05}),
-                'faces': (['all', 'largest', 'center'],),
+                'faces': (list(CHOICES),),
                 'weights': ('STRING', {'default': '', 'tooltip': 'file or name; empty: the weights that ship'}),
             }
         }

@@ -11,7 +11,7 @@ import numpy as np
 from mmrbgan_arch.support.errors import UsageError
 from mmrbgan_data.images import UnreadableImageError
 
-from ..restoring.face_choice import FaceFile
+from ..restoring.face_choice import UNCERTAIN, FaceFile
 from ..restoring.files.photo_file import SUFFIXES_BY_FORMAT, output_format, to_8_bits
 from ..restoring.job import summary
 from ..restoring.restorer import Restorer
@@ -59,7 +59,7 @@ class Desk:
         job = self._try(lambda: self.restorer.prepare(path, self.restorer.settings))
         if not job.faces:
             self.gradio.Warning('no face found')
-        choices = [(f'face {i + 1} ({face.box[2] - face.box[0]:.0f} px)', i) for i, face in enumerate(job.faces)]
+        choices = [(_label(i, face), i) for i, face in enumerate(job.faces)]
         ticked = [i for i, face in enumerate(job.faces) if face.skipped is None]
         ticks = self.gradio.CheckboxGroup(choices=choices, value=ticked)
         faces = [face.to_json() for face in job.faces]
@@ -92,6 +92,11 @@ class Desk:
             return work()
         except (UnreadableImageError, UsageError) as error:
             raise self.gradio.Error(str(error)) from error
+
+
+def _label(number: int, face: Any) -> str:
+    doubt = ', uncertain' if face.skipped == UNCERTAIN else ''
+    return f'face {number + 1} ({face.box[2] - face.box[0]:.0f} px{doubt})'
 
 
 def mark(pixels: np.ndarray, faces: list[dict[str, Any]]) -> np.ndarray:

@@ -41,9 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--aligned', action='store_true', help='the photographs are aligned faces: only scale them')
     parser.add_argument(
-        '--detector', metavar='NAME', default='dlib', help='dlib, retinaface (any pose) or retinaface-resnet50'
+        '--detector', metavar='NAME', default='centerface', help='centerface, dlib, retinaface or retinaface-resnet50'
     )
-    parser.add_argument('--detector-weights', metavar='FILE', help='of RetinaFace; default: the cache, else fetched')
+    parser.add_argument('--detector-weights', metavar='FILE', help="the detector's file")
     parser.add_argument('--preview', action='store_true', help='only write a sheet of degradations of PHOTOS to -o')
     parser.add_argument(
         '--opt', type=Path, metavar='YML', help='for --preview: take the degradation of this option file'

@@ -43,11 +43,13 @@ def add_restorer_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         '--detector',
         default='auto',
-        help='dlib (offline; frontal faces), retinaface or retinaface-resnet50 (turned faces too; sees a face in a dog '
-        'now and then), auto: retinaface if its weights are here, else dlib (default: %(default)s)',
+        help='auto: centerface (any size, any direction), dlib (frontal faces), retinaface or retinaface-resnet50 '
+        '(default: %(default)s)',
     )
     group.add_argument(
-        '--detector-weights', metavar='FILE', help="RetinaFace's file (default: the cache, else fetched)"
+        '--detector-weights',
+        metavar='FILE',
+        help="the detector's file (default: the package's, the cache, else fetched)",
     )
     group.add_argument(
         '--mask',
@@ -64,8 +66,9 @@ def _add_face_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         '--faces',
         default='all',
-        metavar='all|largest|center|FILE.json',
-        help='which are restored; FILE.json: a report of --json, in which you set "restore" to false (default: all)',
+        metavar='all|all-uncertain|largest|center|FILE.json',
+        help='which are restored; all: those that are certain; FILE.json: a report of --json, in which you set '
+        '"restore" to true or false (default: all)',
     )
     group.add_argument(
         '--min-face', type=float, default=20, metavar='PX', help='leave smaller ones alone (default: %(default)g)'

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from mmrbgan_arch.support.errors import UsageError
-from mmrbgan_data.detected_face import DetectedFace, roll_of
+from mmrbgan_data.detected_face import DetectedFace
 
 from .results import Face
 
+CHOICES = ('all', 'all-uncertain', 'largest', 'center')
+UNCERTAIN = 'uncertain, restored with --faces all-uncertain'
 FAR_OUTSIDE = 4.0  # a landmark this many picture sides away is a mistake or an attack
 
 
@@ -66,7 +68,7 @@ def read_face_file(path: str | Path) -> FaceFile:
         content = json.loads(Path(path).read_text(encoding='utf-8'))
         photos = {str(photo['file']): list(photo.get('faces', ())) for photo in content['photos']}
     except OSError as error:
-        raise UsageError(f'--faces {path}: {error.strerror}; known are all, largest, center and FILE.json') from error
+        raise UsageError(f'--faces {path}: {error.strerror}; known are {", ".join(CHOICES)} and FILE.json') from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UsageError(f'--faces {path}: not a report of `mmrbgan restore --json`') from error
     names = Counter(Path(name).name for name in photos)
@@ -79,19 +81,23 @@ def choose_faces(found: Sequence[DetectedFace], which: str, min_face: float, sha
 
     Args:
         found: the detector's faces, the largest first.
-        which: all, largest or center.
+        which: all (that are certain), all-uncertain, largest or center.
         min_face: least side of the box in pixels.
         shape: (h, w, ...) of the photograph.
 
     Raises:
         UsageError: an unknown ``which``.
     """
-    faces = [Face(face.box, face.landmarks, face.score, _too_small(face, min_face)) for face in found]
+    if which not in CHOICES:
+        raise UsageError(f'--faces {which}: known are {", ".join(CHOICES)} and FILE.json')
+    doubt = None if which == 'all-uncertain' else UNCERTAIN
+    faces = [
+        Face(face.box, face.landmarks, face.score, _too_small(face, min_face) or (None if face.certain else doubt))
+        for face in found
+    ]
     wanted = [face for face in faces if face.skipped is None]
-    if which == 'all' or not wanted:
+    if which in ('all', 'all-uncertain') or not wanted:
         return faces
-    if which not in ('largest', 'center'):
-        raise UsageError(f'--faces {which}: known are all, largest, center and FILE.json')
     chosen = wanted[0] if which == 'largest' else min(wanted, key=lambda face: _from_centre(face, shape))
     for face in wanted:
         if face is not chosen:

@@ -18,7 +18,7 @@ from mmrbgan_data.image_formats import FILM_SUFFIXES, SUFFIXES
 from mmrbgan_data.photograph_files import tell_skipped
 
 from .before_after import before_after_sheet
-from .face_choice import read_face_file
+from .face_choice import CHOICES, read_face_file
 from .files.output_folder import OutputFolder, list_inputs
 from .files.photo_file import KNOWN_SUFFIXES, SUFFIXES_BY_FORMAT, Picture, encode_picture, output_format
 from .restorer import Restorer
@@ -31,6 +31,7 @@ RESTORER_FLAGS = (
 RestoreFilms = Callable[[argparse.Namespace, Sequence[tuple[Path, PurePosixPath]], Restorer, Settings], int]
 REPORT = 'faces.json'
 SOME_FAILED = 1
+LARGE = 1_000_000  # pixels: where no face is found, say what was searched
 
 
 def run(args: argparse.Namespace, restore_films: RestoreFilms) -> int:
@@ -65,7 +66,7 @@ def run(args: argparse.Namespace, restore_films: RestoreFilms) -> int:
 def make_settings(args: argparse.Namespace) -> Settings:
     """Return the settings that the flags name; a flag is called as its field."""
     values = {field.name: getattr(args, field.name) for field in dataclasses.fields(Settings)}
-    if values['faces'] not in ('all', 'largest', 'center'):
+    if values['faces'] not in CHOICES:
         values['faces'] = read_face_file(values['faces'])
     return Settings(**values)
 
@@ -197,8 +198,11 @@ class RestoreCommand:
 def summary(result: RestoredPhoto) -> str:
     """Say in one line what was done to the faces of a photograph."""
     if not result.faces:
-        return 'no face' + ('' if result.changed else ', copied as it is')
+        where = f' ({result.searched})' if result.searched and np.prod(result.size) > LARGE else ''
+        return f'no face{where}' + ('' if result.changed else ', copied as it is')
     parts = [f'{len(result.restored_faces)} of {len(result.faces)} faces restored']
+    turned = sorted({round(face.roll / 90) * 90 % 360 for face in result.restored_faces} - {0})
+    parts += [f'some lie turned by {" and ".join(map(str, turned))} degrees'] if turned else []
     skipped = Counter(face.skipped for face in result.faces if face.skipped)
     parts += [f'{count} left alone: {reason}' for reason, count in skipped.items()]
     scores = [face for face in result.restored_faces if face.similarity is not None]

@@ -14,7 +14,7 @@ import numpy as np
 
 from mmrbgan_arch.support.errors import UsageError
 from mmrbgan_data.alignment import alignment_matrix, resize_matrix, warp
-from mmrbgan_data.detected_face import DetectedFace, Detector
+from mmrbgan_data.detected_face import Detector
 from mmrbgan_data.detection import make_detector
 
 from .default_weights import choose_weights
@@ -53,9 +53,9 @@ class Restorer:
     Args:
         weights: .pth or .safetensors of ours, the name of a converted public release, or None for the packaged ones.
         device: auto, cpu, cuda, cuda:1, mps.
-        detector: auto (RetinaFace if its weights are in the cache, else dlib), dlib, retinaface, retinaface-resnet50,
-            or a callable from RGB uint8 (h, w, 3) to faces.
-        detector_weights: path of RetinaFace's weights.
+        detector: auto (centerface), centerface, dlib, retinaface, retinaface-resnet50, or a callable from RGB uint8
+            (h, w, 3) to faces.
+        detector_weights: path of CenterFace's or RetinaFace's file.
         mask: auto (ParseNet if its weights are in the cache, else ellipse), ellipse or parsenet.
         recogniser: dlib, mobilefacenet or arcface; loaded when identity is first measured.
         recogniser_weights: path of its file, where it is not in the package or the cache.
@@ -220,7 +220,8 @@ class Restorer:
             return [Face(box, np.empty((0, 2)), 1.0)]
         if isinstance(settings.faces, FaceFile):
             return settings.faces.faces(name, width, height)
-        found = self.detector(to_8_bits(picture.pixels))
+        search = getattr(self.detector, 'search', self.detector)  # lists uncertain faces too
+        found = search(to_8_bits(picture.pixels))
         return choose_faces(found, settings.faces, settings.min_face, picture.pixels.shape)
 
     def _crop(self, picture: Picture, face: Face, aligned: bool) -> np.ndarray:
@@ -258,7 +259,14 @@ class Restorer:
         changed = background is not job.picture or not np.array_equal(pixels, background.pixels)
         detector = getattr(self.detector, 'name', type(self.detector).__name__)
         restored = dataclasses.replace(background, pixels=pixels)
-        return RestoredPhoto(job.name, restored, background, (width, height), job.faces, changed, detector)
+        searched = self._searched(width, height, job.settings)
+        return RestoredPhoto(job.name, restored, background, (width, height), job.faces, changed, detector, searched)
+
+    def _searched(self, width: int, height: int, settings: Settings) -> str:
+        """Return how a photograph was searched, in words, where the detector tells."""
+        if settings.aligned or isinstance(settings.faces, FaceFile) or not hasattr(self.detector, 'describe'):
+            return ''
+        return str(self.detector.describe(width, height))
 
 
 def _to_bgr(image: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 
 from mmrbgan_arch.support.atomic_files import write_bytes
 from mmrbgan_arch.support.errors import UsageError
+from mmrbgan_data.detected_face import roll_of
 
 from .files.photo_file import KNOWN_SUFFIXES, Picture, encode_picture, output_format, to_8_bits
 
@@ -38,6 +39,11 @@ class Face:
     similarity: float | None = None
     matrix: np.ndarray | None = None
 
+    @property
+    def roll(self) -> float:
+        """By how many degrees the face is turned clockwise in the photograph; 0 is upright."""
+        return roll_of(self.landmarks) if len(self.landmarks) else 0.0
+
     def to_json(self) -> dict[str, Any]:
         """Return plain numbers and text; ``restore`` is what --faces FILE.json reads."""
         return {
@@ -45,6 +51,7 @@ class Face:
             'skipped': self.skipped,
             'box': [round(float(edge), 1) for edge in self.box],
             'score': round(float(self.score), 4),
+            'roll': round(self.roll),
             'strength': round(self.strength, 3) if self.skipped is None else 0.0,
             'similarity': None if self.similarity is None else round(self.similarity, 4),
             'landmarks': [[round(float(x), 2), round(float(y), 2)] for x, y in self.landmarks],
@@ -63,6 +70,7 @@ class RestoredPhoto:
         faces: all that were found, the largest first.
         changed: False if the pixels are those of the input and the scale is 1.
         detector: which one found the faces.
+        searched: how the photograph was searched, in words; empty where the detector does not say, or did not search.
     """
 
     name: str
@@ -72,6 +80,7 @@ class RestoredPhoto:
     faces: list[Face]
     changed: bool
     detector: str
+    searched: str = ''
 
     @property
     def image(self) -> np.ndarray:
@@ -117,5 +126,6 @@ class RestoredPhoto:
             'size': list(self.size),
             **warning,
             'detector': self.detector,
+            **({'searched': self.searched} if self.searched else {}),
             'faces': [face.to_json() for face in self.faces],
         }

@@ -13,7 +13,7 @@ class Settings:
     """What is done to each photograph."""
 
     faces: str | FaceFile = 'all'
-    """all, largest, center, or the faces of a report (``face_choice.read_face_file``)."""
+    """all (that are certain), all-uncertain, largest, center, or those of a report (``face_choice.read_face_file``)."""
     min_face: float = 20.0
     """Least side in pixels of a face's box; smaller ones are left alone."""
     strength: float = 1.0

@@ -15,13 +15,8 @@ from mmrbgan_arch.support.errors import UsageError
 from mmrbgan_arch.support.public_weights import FILES, find_weights, local_file
 from mmrbgan_data.alignment import five_points
 from mmrbgan_data.degradation import DegradationOptions, degrade, draw_degradation
-from mmrbgan_data.detection import (
-    DetectedFace,
-    DlibDetector,
-    RetinaFaceDetector,
-    _distinct,
-    make_detector,
-)
+from mmrbgan_data.detected_face import DetectedFace, distinct
+from mmrbgan_data.detection import DlibDetector, RetinaFaceDetector, make_detector
 from mmrbgan_data.drawn.faces import ASTRONAUT_LANDMARKS
 from mmrbgan_data.images import read_image
 
@@ -90,7 +85,7 @@ def test_one_face_found_twice_is_one_and_the_largest_comes_first():
         return DetectedFace(np.array([x1, y1, x2, y2], float), score, np.zeros((5, 2)))
 
     found = [at(0, 0, 10, 10, 1), at(1, 1, 9, 9, 2), at(50, 50, 90, 90, 0.5)]
-    assert [face.score for face in _distinct(found)] == [0.5, 2]
+    assert [face.score for face in distinct(found)] == [0.5, 2]
 
 
 def test_missing_model_package_is_one_line(monkeypatch):
@@ -122,7 +117,9 @@ def test_unknown_network_is_refused():
 
 
 def test_unknown_detector_is_refused_and_nothing_is_fetched():
-    with pytest.raises(UsageError, match='--detector foo: known are auto, dlib, retinaface, retinaface-resnet50'):
+    with pytest.raises(
+        UsageError, match='--detector foo: known are auto, centerface, dlib, retinaface, retinaface-resnet50'
+    ):
         make_detector('foo')
 
 

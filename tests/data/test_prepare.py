@@ -553,8 +553,8 @@ def test_five_points_make_boxes_too():
 @pytest.mark.parametrize(('shift', 'count'), [(0, 68), (60, 5)])
 def test_landmarks_that_disagree_give_way_to_the_five_points(drawn, monkeypatch, shift, count):
     image, points = drawn[0]
-    monkeypatch.setattr(cropping.DlibDetector, 'landmarks', lambda *_: points + shift)
-    refined = cropping._refine(image, five_points(points), np.array([40, 40, 210, 240.0]))
+    monkeypatch.setattr(cropping.DlibDetector, 'aligned_landmarks', lambda *_: points + shift)
+    refined = cropping._refine(image, five_points(points))
     assert len(refined) == count
 
 

@@ -1,5 +1,6 @@
 """`mmrbgan restore` on folders with anything in them: every file ends in a line, nothing is written elsewhere."""
 
+import dataclasses
 import io
 import json
 import os
@@ -85,6 +86,39 @@ def test_unchanged_photograph_is_copied_byte_for_byte(call, folder, tmp_path, mo
     _, out, _ = call(source, '-o', tmp_path / 'out')
     assert (tmp_path / 'out' / 'a.jpg').read_bytes() == source.read_bytes()
     assert 'no face, copied as it is' in out
+
+
+def test_an_uncertain_face_is_listed_and_restored_only_when_asked(call, folder, tmp_path, monkeypatch):
+    unsure = [dataclasses.replace(face, certain=number == 0) for number, face in enumerate(stand_in(None))]
+    monkeypatch.setattr(restorer, 'make_detector', lambda *_: lambda image: unsure)
+    source = save(folder / 'a.png')
+    _, out, _ = call(source, '-o', tmp_path / 'out', '--json', '--min-face', '0')
+    faces = json.loads((tmp_path / 'out' / 'faces.json').read_text())['photos'][0]['faces']
+    assert [face['restore'] for face in faces] == [True, False, False]
+    assert '1 of 3 faces restored; 2 left alone: uncertain, restored with --faces all-uncertain' in out
+    _, out, _ = call(source, '-o', tmp_path / 'out2', '--faces', 'all-uncertain', '--min-face', '0')
+    assert '3 of 3 faces restored' in out
+
+
+def test_no_face_on_a_large_photograph_says_what_was_searched(call, folder, tmp_path, monkeypatch):
+    class Blind:
+        def __call__(self, image):
+            return []
+
+        def describe(self, width, height):
+            return f'searched {width} x {height}'
+
+    monkeypatch.setattr(restorer, 'make_detector', lambda *_: Blind())
+    _, out, _ = call(save(folder / 'a.png', np.zeros((1000, 1002, 3), np.uint8)), '-o', tmp_path / 'out')
+    assert 'no face (searched 1002 x 1000), copied as it is' in out
+
+
+def test_a_turned_face_is_told(call, folder, tmp_path, monkeypatch):
+    turned = [face.moved(np.array([[0.0, -1, 239], [1, 0, 0]])) for face in stand_in(None)]
+    monkeypatch.setattr(restorer, 'make_detector', lambda *_: lambda image: turned)
+    source = save(folder / 'a.png', np.ascontiguousarray(photograph().swapaxes(0, 1)))
+    _, out, _ = call(source, '-o', tmp_path / 'out')
+    assert '; some lie turned by 90 degrees' in out
 
 
 def test_jpeg_stays_jpeg_when_asked(call, folder, tmp_path):
