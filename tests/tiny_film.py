@@ -10,7 +10,7 @@ from skimage import data
 from tiny_restoring import tiny_weights
 
 from mmrbgan import Restorer
-from mmrbgan_data.detection import DetectedFace
+from mmrbgan_data.detected_face import DetectedFace
 
 SIDE = 64
 POINTS = np.array([[22.0, 27], [42, 27], [32, 38], [24, 48], [40, 48]])  # in the face of 64 px

@@ -72,7 +72,7 @@ def make_settings(args: argparse.Namespace) -> Settings:
 
 
 def make_film_settings(args: argparse.Namespace) -> Settings:
-    """Return the settings for films, which read a file of --faces themselves: it lists tracks."""
+    """Return the settings for films, which follow certain faces only and read a file of --faces themselves."""
     values = {field.name: getattr(args, field.name) for field in dataclasses.fields(Settings)}
     return Settings(**values | {'faces': args.faces if args.faces in ('all', 'largest', 'center') else 'all'})
 

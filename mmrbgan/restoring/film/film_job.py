@@ -21,6 +21,7 @@ from mmrbgan_arch.support.errors import UsageError
 from mmrbgan_data.image_formats import FILM_SUFFIXES
 from mmrbgan_data.images import UnreadableImageError
 
+from ..face_choice import CHOICES
 from ..files.output_folder import OutputFolder
 from ..masks import ellipse_mask
 from ..restorer import Restorer
@@ -349,7 +350,7 @@ def restore_films(
     if args.mask == 'auto':
         restorer.mask = ellipse_mask  # a mask of another network takes longer than the film, and flickers
     flags, film_settings = film_flags(args), FilmSettings(args.steady, args.deinterlace, args.detect_every)
-    left_alone = read_track_file(args.faces) if args.faces not in ('all', 'largest', 'center') else {}
+    left_alone = read_track_file(args.faces) if args.faces not in CHOICES else {}
     output = Path(args.output).expanduser()
     one_file = len(films) == 1 and output.suffix.lower() in FILM_SUFFIXES and not output.is_dir()
     folder = None if one_file else OutputFolder(output, [path for path, _ in films])

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from mmrbgan_data.alignment import alignment_matrix, apply, five_points, warp
-from mmrbgan_data.detection import DetectedFace, Detector
+from mmrbgan_data.detected_face import DetectedFace, Detector
 
 from .views import View
 
