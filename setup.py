@@ -27,7 +27,7 @@ RESTORE = [
 
 EXTRAS = {
     'train': [
-        'basicsr>=1.3.4,<2; python_version < "3.13"',  # none can be built on later ones
+        'basicsr>=1.3.4.9,<2; python_version < "3.13"',  # HAT's version; none can be built on later Pythons
         'lmdb>=1.4',
         'setuptools; python_version < "3.13"',  # gives distutils back to basicsr on Python 3.12
         'tensorboard>=2.14',

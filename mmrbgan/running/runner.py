@@ -79,7 +79,16 @@ def load_plugins() -> None:
 
 @contextlib.contextmanager
 def replaced(module: ModuleType, names: dict[str, Any]) -> Iterator[None]:
-    """Set ``names`` in ``module`` for the length of the block."""
+    """Set ``names`` in ``module`` for the length of the block.
+
+    Raises:
+        UsageError: ``module`` is of a BasicSR that has another pipeline.
+    """
+    if missing := [name for name in names if not hasattr(module, name)]:
+        raise UsageError(
+            f'{module.__name__} of {module.__file__} has no {missing[0]}: this command needs basicsr 1.3.4.9 or later; '
+            'with a fork use its own train script, which imports mmrbgan.plugin (docs/forks.md)'
+        )
     before = {name: getattr(module, name) for name in names}
     vars(module).update(names)
     try:

@@ -1,5 +1,6 @@
 import os
 import sys
+from types import ModuleType
 
 import cv2
 import numpy as np
@@ -7,8 +8,9 @@ import pytest
 import torch
 import yaml
 
-from mmrbgan.running.runner import main
+from mmrbgan.running.runner import main, replaced
 from mmrbgan_arch import basicsr_bridge
+from mmrbgan_arch.support.errors import UsageError
 from mmrbgan_arch.support.exit_status import one_line
 
 pytestmark = pytest.mark.skipif(not basicsr_bridge.is_available(), reason='basicsr is not installed')
@@ -70,6 +72,14 @@ def start(command, content, *flags):
 
 def the_log(folder):
     return next((folder / 'experiments' / 'tiny').glob('train_*.log')).read_text(encoding='utf-8')
+
+
+def test_a_basicsr_with_another_pipeline_is_one_line():
+    module = ModuleType('basicsr.train')
+    module.__file__ = '/fork/basicsr/train.py'
+    reason = r'no copy_opt_file: this command needs basicsr 1\.3\.4\.9 or later'
+    with pytest.raises(UsageError, match=reason), replaced(module, {'copy_opt_file': None}):
+        pass
 
 
 def test_all_iterations_are_run_and_the_last_is_validated_once(folder):
