@@ -59,7 +59,7 @@ setup(
     package_data={
         '': ['py.typed'],
         'mmrbgan': ['weights_files/*'],
-        'mmrbgan.option_files': ['*.yml', 'ablation/*.yml'],
+        'mmrbgan.option_files': ['*.yml', 'ablation/*.yml', 'schema.json'],
     },
     install_requires=RESTORE,
     extras_require=EXTRAS,

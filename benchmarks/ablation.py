@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from mmrbgan.running.run_yml import load_yml
+from mmrbgan.running.options.run_yml import load_yml
 from mmrbgan_data.images import list_images, read_image, resize_square, write_image
 
 OPTIONS = Path(__file__).parents[1] / 'options'

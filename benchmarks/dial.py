@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mmrbgan.running.run_yml import load_yml
+from mmrbgan.running.options.run_yml import load_yml
 from mmrbgan_arch import load_network
 from mmrbgan_data.datasets.validation_dataset import MMRBGANTestDataset
 from mmrbgan_model.metrics.efficientnet_lite import lite0_distance

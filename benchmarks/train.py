@@ -109,7 +109,7 @@ def build(size: int, name: str, args: argparse.Namespace) -> Any:
     import torch
 
     from mmrbgan import plugin  # noqa: F401
-    from mmrbgan.running.run_yml import fill_defaults, load_yml
+    from mmrbgan.running.options.run_yml import fill_defaults, load_yml
     from mmrbgan_arch import MMRBGANArcFace
     from mmrbgan_model import mmrbgan_model
     from mmrbgan_model.perceptual import FeatureMaps

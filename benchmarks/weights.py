@@ -26,7 +26,7 @@ from mmrbgan.evaluation.poses import pose_masks
 from mmrbgan.evaluation.record import Record, Summary, read_record, summarise
 from mmrbgan.restoring import demo
 from mmrbgan.restoring.settings import Settings
-from mmrbgan.running.run_yml import load_yml
+from mmrbgan.running.options.run_yml import load_yml
 from mmrbgan_arch import load_network
 from mmrbgan_data.contact_sheet import contact_sheet
 from mmrbgan_data.datasets.dataset_options import resolve_root

@@ -7,16 +7,22 @@ and made noisy, uint8 before and after.
 
 import dataclasses
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
 import cv2
 import numpy as np
 import scipy.fft
 from PIL import Image
 
+from mmrbgan_arch.support.ranges import Range
+
 Kernel = Literal['isotropic', 'anisotropic', 'motion']
 Resize = Literal['area', 'bilinear', 'bicubic', 'antialiased_bicubic']
-Range = tuple[float, float]
+Sigma = Annotated[float, Range(0.05, 100)]
+Factor = Annotated[float, Range(0.1, 100)]
+Length = Annotated[float, Range(0, 255)]
+GreyLevels = Annotated[float, Range(0, 255)]
+Quality = Annotated[int, Range(1, 100)]
 LARGEST_DIRECT = 5  # reach of kernels that OpenCV convolves without a Fourier transform
 
 _CV2_RESIZE = {'area': cv2.INTER_AREA, 'bilinear': cv2.INTER_LINEAR, 'bicubic': cv2.INTER_CUBIC}
@@ -24,36 +30,31 @@ _CV2_RESIZE = {'area': cv2.INTER_AREA, 'bilinear': cv2.INTER_LINEAR, 'bicubic': 
 
 @dataclasses.dataclass(frozen=True)
 class DegradationOptions:
-    """The ranges parameters are drawn from; a range of one value (``[4, 4]``) fixes it.
-
-    Attributes:
-        kernels: kinds of blur, drawn with equal chances (repeat one to draw it more often); empty: no blur.
-        kernel_size: side in pixels of the largest kernel, odd.
-        sigma: of the Gaussian kernels in pixels, uniform (both axes if anisotropic).
-        motion_length: of the motion path in pixels, uniform.
-        downscale: factor, uniform; below 1 enlarges.
-        resizes: how to scale, drawn with equal chances; ``antialiased_bicubic`` is MATLAB's and Pillow's.
-        noise: standard deviation of the Gaussian noise in grey levels of 255, uniform.
-        jpeg: quality, uniform over whole numbers; null: no compression.
-    """
+    """The ranges parameters are drawn from; a range of one value (``[4, 4]``) fixes it."""
 
     kernels: tuple[Kernel, ...] = ('isotropic', 'anisotropic', 'motion')
-    kernel_size: int = 41
-    sigma: Range = (0.1, 10.0)
-    motion_length: Range = (3.0, 41.0)
-    downscale: Range = (0.4, 8.0)
+    """Kinds of blur, drawn with equal chances (repeat one to draw it more often); empty: no blur."""
+    kernel_size: Annotated[int, Range(1, 255)] = 41
+    """Side in pixels of the largest kernel, odd."""
+    sigma: tuple[Sigma, Sigma] = (0.1, 10.0)
+    """Of the Gaussian kernels in pixels, uniform (both axes if anisotropic)."""
+    motion_length: tuple[Length, Length] = (3.0, 41.0)
+    """Of the motion path in pixels, uniform."""
+    downscale: tuple[Factor, Factor] = (0.4, 8.0)
+    """Factor, uniform; below 1 enlarges."""
     resizes: tuple[Resize, ...] = ('area', 'bilinear', 'bicubic')
-    noise: Range = (0.0, 25.0)
-    jpeg: tuple[int, int] | None = (5, 50)
+    """How to scale, drawn with equal chances; ``antialiased_bicubic`` is MATLAB's and Pillow's."""
+    noise: tuple[GreyLevels, GreyLevels] = (0.0, 25.0)
+    """Standard deviation of the Gaussian noise in grey levels of 255, uniform."""
+    jpeg: tuple[Quality, Quality] | None = (5, 50)
+    """Quality, uniform over whole numbers; null: no compression."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a range that is none."""
-        ranges = {name: getattr(self, name) for name in ('sigma', 'motion_length', 'downscale', 'noise', 'jpeg')}
-        for name, limits in ranges.items():
-            if limits is not None and not 0 <= limits[0] <= limits[1]:
-                raise ValueError(f'{name}: {list(limits)} is not [low, high] with 0 <= low <= high')
-        if self.downscale[0] <= 0 or self.sigma[0] <= 0:
-            raise ValueError('downscale and sigma must be above 0; leave `kernels` empty for no blur')
+        """Raise ValueError for an invalid range."""
+        for name in ('sigma', 'motion_length', 'downscale', 'noise', 'jpeg'):
+            limits = getattr(self, name)
+            if limits is not None and limits[0] > limits[1]:
+                raise ValueError(f'{name}: {list(limits)} is not [low, high] with low <= high')
         if self.kernel_size % 2 == 0:
             raise ValueError(f'kernel_size: {self.kernel_size} is not odd')
         if not self.resizes:
@@ -254,7 +255,7 @@ def to_float(image: np.ndarray) -> np.ndarray:
     return image * np.float32(1 / 255)
 
 
-def _between(limits: Range, share: float) -> float:
+def _between(limits: tuple[float, float], share: float) -> float:
     return float(limits[0] + (limits[1] - limits[0]) * share)
 
 

@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -38,6 +39,7 @@ PUBLIC = {
         'mmrbgan_model/metrics/fid.py': ['FID', 'FIDOptions'],
     },
 }
+ALIASES = {'Side': 'int', 'Multiplier': 'int', 'Narrow': 'float', 'Blocks': 'int'}
 HEAD = """# Public functions and classes
 
 Made from their docstrings by `python docs/make_api.py`; what is not listed may change without notice. Shapes are
@@ -78,6 +80,9 @@ def signature(node: ast.FunctionDef, inside: str) -> str:
     """Return the signature as a block of code, one argument a line where it is long."""
     arguments = ast.unparse(node.args).removeprefix('self, ').removeprefix('self').removeprefix('cls, ')
     name = inside if node.name == '__init__' else f'{inside}{node.name}'
+    arguments = re.sub(r'Annotated\[(\w+), \w+\([^)]*\)\]', r'\1', arguments)  # ranges stand in docs/options.md
+    for alias, plain in ALIASES.items():
+        arguments = re.sub(rf'\b{alias}\b', plain, arguments)
     returns = f' -> {ast.unparse(node.returns)}' if node.returns and node.name != '__init__' else ''
     return f'```python\n{name}({arguments}){returns}\n```\n\n'
 
@@ -95,8 +100,19 @@ def text(node: ast.ClassDef | ast.FunctionDef) -> str:
             out.append(f'- `{name}`: {rest}')
         else:
             out.append(line.strip())
+    if isinstance(node, ast.ClassDef) and (fields := field_texts(node)):
+        out += ['', '**Attributes**\n', *fields]
     body = '\n'.join(out).strip()
     return f'{body}\n' if body else ''
+
+
+def field_texts(node: ast.ClassDef) -> list[str]:
+    """Return a line for each field of a dataclass that has a text below it."""
+    return [
+        f'- `{ast.unparse(field.target)}`: {" ".join(str(below.value.value).split())}'
+        for field, below in zip(node.body, node.body[1:], strict=False)
+        if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
+    ]
 
 
 if __name__ == '__main__':

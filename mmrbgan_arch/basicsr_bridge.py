@@ -50,6 +50,11 @@ def recorded(kind: str, name: str) -> Any | None:
     return next((thing for thing in _RECORDED[kind] if thing.__name__ == name), None)
 
 
+def all_recorded(kind: str) -> list[Any]:
+    """Return everything of this plugin that was registered here (kind: arch, model, dataset or metric), in order."""
+    return [thing for thing in _RECORDED[kind] if thing.__module__.startswith('mmrbgan')]
+
+
 def is_available() -> bool:
     """Say whether basicsr is installed, without importing it."""
     return 'basicsr' in sys.modules or importlib.util.find_spec('basicsr') is not None

@@ -3,7 +3,7 @@
 They take and give what a restorer does, (b, 3, h, w) RGB in [-1, 1], and run by the same option files.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import cv2
 import numpy as np
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torchvision.transforms.functional import gaussian_blur
 
 from .basicsr_bridge import register_arch
+from .support.ranges import Range
 
 Method = Literal['input', 'bicubic', 'unsharp', 'nonlocal_means']
 
@@ -24,7 +25,12 @@ class MMRBGANClassical(nn.Module):
     brings_its_weights = True  # `basicsr test` asks for no pretrain_network_g
 
     def __init__(
-        self, method: Method, scale: float = 4, sigma: float = 2, amount: float = 1, strength: float = 5
+        self,
+        method: Method,
+        scale: Annotated[float, Range(1, 64)] = 4,
+        sigma: Annotated[float, Range(0.05, 100)] = 2,
+        amount: Annotated[float, Range(0, 100)] = 1,
+        strength: Annotated[float, Range(0, 255)] = 5,
     ) -> None:
         """Choose the method.
 

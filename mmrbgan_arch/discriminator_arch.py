@@ -1,6 +1,7 @@
 """Global discriminator with FreezeD (paper 3.3, Eq. 11) and local discriminators for eyes and mouth (Eq. 12)."""
 
 import math
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 from .basicsr_bridge import register_arch
 from .layers import ConvLayer, EqualizedLinear, minibatch_stddev
 from .mmrbgan_arch import channel_widths
+from .support.ranges import Multiplier, Narrow, Range, Side
 
 
 class ResidualBlock(nn.Module):
@@ -45,7 +47,11 @@ class MMRBGANDiscriminator(nn.Module):
     """
 
     def __init__(
-        self, out_size: int = 512, channel_multiplier: int = 2, narrow: float = 1.0, freeze_layers: int = 5
+        self,
+        out_size: Side = 512,
+        channel_multiplier: Multiplier = 2,
+        narrow: Narrow = 1.0,
+        freeze_layers: Annotated[int, Range(0, 10)] = 5,
     ) -> None:
         """Create the network.
 
@@ -83,7 +89,7 @@ class MMRBGANDiscriminator(nn.Module):
 class MMRBGANComponentDiscriminator(nn.Module):
     """Local discriminator of one facial component: (b, 3, h, w) crops in [-1, 1] -> logits (b, 1, h/4, w/4)."""
 
-    def __init__(self, num_feat: int = 64) -> None:
+    def __init__(self, num_feat: Annotated[int, Range(1, 1024)] = 64) -> None:
         """Args: num_feat: width of the first convolution."""
         super().__init__()
         self.layers = nn.Sequential(

@@ -4,13 +4,15 @@ Both take the restorer's faces, (b, 3, s, s) RGB in [-1, 1] in the FFHQ alignmen
 parameters are fixed; key names are the public checkpoints' own, so `arcface_resnet18.pth` and MobileFaceNet files load.
 """
 
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from .basicsr_bridge import register_arch
+from .support.ranges import Range
 
+Blocks = Annotated[int, Range(1, 100)]
 Fixed = TypeVar('Fixed', bound='_FixedRecogniser')
 
 LUMA = (0.2989, 0.5870, 0.1140)
@@ -66,7 +68,7 @@ class MMRBGANArcFace(_FixedRecogniser):
     layer3: nn.Sequential
     layer4: nn.Sequential
 
-    def __init__(self, layers: tuple[int, ...] = (2, 2, 2, 2)) -> None:
+    def __init__(self, layers: tuple[Blocks, Blocks, Blocks, Blocks] = (2, 2, 2, 2)) -> None:
         """Args: layers: blocks per stage."""
         super().__init__()
         self.conv1 = nn.Conv2d(1, 64, 3, padding=1, bias=False)

@@ -1,7 +1,7 @@
 """The whole generator (paper 3.1, Fig. 2): asymmetric codec + StyleGAN2 prior fed by concatenated noise branches."""
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,7 @@ from .basicsr_bridge import register_arch
 from .codec_arch import Decoder, Encoder
 from .fresh_start import start_as_identity
 from .stylegan2_arch import StyleGAN2Prior
+from .support.ranges import Multiplier, Narrow, Range, Side
 
 BASE_WIDTHS = {4: 512, 8: 512, 16: 512, 32: 512}
 SCALED_WIDTHS = {64: 256, 128: 128, 256: 64, 512: 32, 1024: 16, 2048: 8}
@@ -54,13 +55,13 @@ class MMRBGAN(nn.Module):
 
     def __init__(
         self,
-        out_size: int = 512,
-        style_dim: int = 512,
-        num_mlp: int = 8,
-        channel_multiplier: int = 2,
-        narrow: float = 1.0,
+        out_size: Side = 512,
+        style_dim: Annotated[int, Range(1, 4096)] = 512,
+        num_mlp: Annotated[int, Range(1, 64)] = 8,
+        channel_multiplier: Multiplier = 2,
+        narrow: Narrow = 1.0,
         use_mmrb: bool = True,
-        noise_start: float = 1.0,
+        noise_start: Annotated[float, Range(-100, 100)] = 1.0,
         image_range: tuple[float, float] | list[float] = (-1.0, 1.0),
     ) -> None:
         """Create the network with random weights.

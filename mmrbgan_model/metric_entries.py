@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from mmrbgan_arch import basicsr_bridge
-from mmrbgan_arch.support.errors import UsageError, nearest_key
+from mmrbgan_arch.support.errors import UsageError
 
 from .metrics import SET_METRICS, SetMetric
+from .metrics.metric_options import calculate, complete
 
 _LOGGER = logging.getLogger('basicsr')
 NIQE = frozenset(('calculate_niqe', 'calculate_niqe_fast'))
@@ -30,9 +30,9 @@ def available(metrics: Mapping[str, Mapping[str, Any]], may_miss: bool) -> dict[
     Raises:
         UsageError: an entry without a type, of an unknown one, or, unless ``may_miss``, one that cannot be computed.
     """
-    found = {}
+    found: dict[str, Mapping[str, Any]] = {}
     for name, options in metrics.items():
-        check_metric(options, f'val.metrics.{name}')
+        completed = check_metric(options, f'val.metrics.{name}')
         try:
             _try(name, options)
         except UsageError as error:
@@ -40,7 +40,7 @@ def available(metrics: Mapping[str, Mapping[str, Any]], may_miss: bool) -> dict[
                 raise
             _LOGGER.warning('column %s is missing: %s', name, error)
             continue
-        found[name] = options
+        found[name] = completed
     return found
 
 
@@ -53,22 +53,9 @@ def _try(name: str, options: Mapping[str, Any]) -> None:
         score(grey, grey, options)
 
 
-def check_metric(options: Any, where: str) -> None:
-    """Check an entry of ``val.metrics``.
-
-    Raises:
-        UsageError: it has no type, or one that nobody registered.
-    """
-    if not isinstance(options, Mapping) or not isinstance(options.get('type'), str):
-        raise UsageError(f'{where}: expected keys and values with a type, such as {{type: calculate_psnr}}')
-    if options['type'] in SET_METRICS:
-        return
-    basicsr_bridge.connect()
-    from basicsr.metrics import METRIC_REGISTRY
-
-    if options['type'] not in METRIC_REGISTRY:
-        known = {*SET_METRICS, *METRIC_REGISTRY.keys()}
-        raise UsageError(f'{where}.type: {nearest_key(options["type"], known)}'.replace('unknown key', 'unknown name'))
+def check_metric(options: Any, where: str) -> dict[str, Any]:
+    """Check an entry of ``val.metrics``; return it with what its metric cannot do without (``metric_options``)."""
+    return complete(options, where)
 
 
 def make_set_metric(name: str, options: Mapping[str, Any]) -> SetMetric:
@@ -79,24 +66,12 @@ def make_set_metric(name: str, options: Mapping[str, Any]) -> SetMetric:
 
 def score(picture: np.ndarray, gt: np.ndarray | None, options: Mapping[str, Any]) -> float | None:
     """One picture's value of a registered metric; None where it lacks a ground truth or the picture is too small."""
-    from basicsr.metrics import calculate_metric
-
-    data = {'img': np.ascontiguousarray(picture[..., ::-1])}
-    if gt is not None:
-        data['img2'] = np.ascontiguousarray(gt[..., ::-1])
-    elif _needs_gt(options['type']):
-        return None
     if options['type'] in NIQE and _niqe_blocks(picture, options) < 2:
         _warn_small(options['type'])
         return None
-    arguments = {key: value for key, value in options.items() if key != 'better'}
-    return float(calculate_metric(data, arguments))
-
-
-def _needs_gt(name: str) -> bool:
-    """Say whether a metric of BasicSR's registry compares: it then asks for ``img2``."""
-    compared = _parameters(name).get('img2')
-    return compared is not None and compared.default is inspect.Parameter.empty
+    reference = None if gt is None else np.ascontiguousarray(gt[..., ::-1])
+    own = {key: value for key, value in options.items() if key not in ('type', 'better')}
+    return calculate(options['type'], np.ascontiguousarray(picture[..., ::-1]), reference, own)
 
 
 def _niqe_blocks(picture: np.ndarray, options: Mapping[str, Any]) -> int:

@@ -27,6 +27,7 @@ from . import finite_guard, loss_terms, phases, ranks, speed
 from .checkpoints import rng_state
 from .loss_terms import GeneratorTerm, Step
 from .metric_entries import available
+from .metrics.metric_options import complete
 from .options import Term, TrainOptions
 from .perceptual import build_feature_maps
 from .phases import Phase
@@ -350,7 +351,7 @@ class MMRBGANModel(BaseModel):
         """Add a record for each metric that has none: BasicSR's way knows none that came with a resume."""
         best = self.__dict__.setdefault('best_metric_results', {}).setdefault(dataset_name, {})
         for metric, options in ((self.opt.get('val') or {}).get('metrics') or {}).items():
-            better = options.get('better', 'higher')
+            better = complete(options, f'val.metrics.{metric}').get('better', 'higher')
             worst = float('-inf') if better == 'higher' else float('inf')
             best.setdefault(metric, {'better': better, 'val': worst, 'iter': -1})
 

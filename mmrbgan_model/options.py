@@ -2,18 +2,20 @@
 
 import math
 from dataclasses import dataclass, field, fields
-from typing import Literal
+from typing import Annotated, Literal
+
+from mmrbgan_arch.support.ranges import Count, CountOrNone, Decay, Range, Rate, Share, Weight
 
 
 @dataclass(frozen=True)
 class Term:
     """One loss term; an absent term is off."""
 
-    loss_weight: float
+    loss_weight: Weight
     """Factor in the sum."""
-    start: int = 1
+    start: Count = 1
     """First iteration (counted from 1) in which the term is on."""
-    stop: int | None = None
+    stop: Count | None = None
     """Last iteration in which the term is on; None: to the end."""
 
     def active(self, iteration: int) -> bool:
@@ -21,9 +23,7 @@ class Term:
         return iteration >= self.start and (self.stop is None or iteration <= self.stop)
 
     def __post_init__(self) -> None:
-        """Refuse negative weights and empty ranges."""
-        if self.loss_weight < 0:
-            raise ValueError(f'loss_weight must not be negative; found {self.loss_weight}')
+        """Refuse an empty range."""
         if self.stop is not None and self.stop < self.start:
             raise ValueError(f'stop ({self.stop}) lies before start ({self.start})')
 
@@ -57,14 +57,8 @@ class IdentityTerm(Term):
 class R1Term(Term):
     """Lazy gradient penalty of the global discriminator (StyleGAN2)."""
 
-    interval: int = 16
+    interval: Count = 16
     """Iterations between two penalties; each counts ``interval`` times."""
-
-    def __post_init__(self) -> None:
-        """Refuse an interval that never comes."""
-        super().__post_init__()
-        if self.interval < 1:
-            raise ValueError(f'interval must be at least 1; found {self.interval}')
 
 
 @dataclass(frozen=True)
@@ -72,30 +66,31 @@ class GeneratorOptimizer:
     """Adam for the generator, one rate per group (paper 4.2); a rate of 0 keeps the group fixed."""
 
     type: Literal['Adam'] = 'Adam'
-    lr_codec: float = 2e-3
-    lr_prior: float = 2e-4
-    lr_noise: float = 2e-3
-    betas: tuple[float, float] = (0.0, 0.99)
+    lr_codec: Rate = 2e-3
+    """Of encoder and decoder."""
+    lr_prior: Rate = 2e-4
+    """Of the StyleGAN2 prior."""
+    lr_noise: Rate = 2e-3
+    """Of the weights of the noise branches."""
+    betas: tuple[Decay, Decay] = (0.0, 0.99)
+    """Adam's decays of the gradient and of its square."""
 
     def __post_init__(self) -> None:
-        """Refuse rates with which nothing would be learned, or unlearned."""
+        """Refuse rates with which nothing would be learned."""
         rates = self.lr_codec, self.lr_prior, self.lr_noise
-        if min(rates) < 0 or not any(rates):
-            raise ValueError(f'lr_codec, lr_prior, lr_noise must be at least 0 and one above it; found {rates}')
+        if not any(rates):
+            raise ValueError('lr_codec, lr_prior, lr_noise are all 0, so nothing would be learned')
 
 
 @dataclass(frozen=True)
 class DiscriminatorOptimizer:
     """Adam for a discriminator."""
 
-    lr: float
+    lr: Rate
+    """Its rate."""
     type: Literal['Adam'] = 'Adam'
-    betas: tuple[float, float] = (0.0, 0.99)
-
-    def __post_init__(self) -> None:
-        """Refuse a rate that would unlearn."""
-        if self.lr < 0:
-            raise ValueError(f'lr must be at least 0; found {self.lr}')
+    betas: tuple[Decay, Decay] = (0.0, 0.99)
+    """Adam's decays of the gradient and of its square."""
 
 
 @dataclass(frozen=True)
@@ -103,10 +98,12 @@ class Schedule:
     """The factor on every base rate, a function of the iteration alone."""
 
     type: Literal['MultiStepLR', 'CosineLR'] = 'MultiStepLR'
-    milestones: tuple[int, ...] = ()
+    """MultiStepLR falls in steps, CosineLR along half a cosine."""
+    milestones: tuple[Count, ...] = ()
     """MultiStepLR: after each of these iterations the rates are multiplied by gamma."""
-    gamma: float = 0.5
-    eta_min: float = 0.0
+    gamma: Annotated[float, Range(0, 1, above=True)] = 0.5
+    """MultiStepLR: the factor of one step."""
+    eta_min: Share = 0.0
     """CosineLR: the factor at the last iteration."""
 
 
@@ -114,19 +111,23 @@ class Schedule:
 class TrainOptions:
     """All of ``train``."""
 
-    total_iter: int
+    total_iter: Count
     """Iterations to run."""
-    time_limit: float | None = None
+    time_limit: Annotated[float, Range(0, 1e6, above=True)] | None = None
     """Minutes of training, those before a resume included, after which the run ends as if total_iter were reached.
     Rates, starts and stops then follow whichever is further on, the iterations or the clock."""
-    warmup_iter: int = -1
+    warmup_iter: Annotated[int, Range(-1, 10**9)] = -1
     """Iterations over which the rates rise linearly to their base values; -1: none."""
-    ema_decay: float = 0.9977843871
+    ema_decay: Decay = 0.9977843871
     """Decay of the generator's moving average per iteration, 0.5 ** (32 / 10000); 0: no average."""
     optim_g: GeneratorOptimizer = field(default_factory=GeneratorOptimizer)
+    """Of the generator."""
     optim_d: DiscriminatorOptimizer = field(default_factory=lambda: DiscriminatorOptimizer(lr=2e-5))
+    """Of network_d; the paper's lr is 2e-5."""
     optim_component: DiscriminatorOptimizer = field(default_factory=lambda: DiscriminatorOptimizer(lr=2e-3))
+    """Of the local discriminators; the paper's lr is 2e-3."""
     scheduler: Schedule = field(default_factory=Schedule)
+    """How the rates fall."""
     pixel_opt: Term | None = None
     """L1 of the image (Eq. 14); the paper's weight is 8."""
     pyramid_opt: Term | None = None
@@ -145,7 +146,7 @@ class TrainOptions:
     """Mixed precision: bf16 on recent GPUs and CPUs, fp16 (with loss scaling) on older GPUs; None: float32."""
     grad_checkpointing: bool = False
     """Recompute activations in the backward pass: about a third more time, a fraction of the memory."""
-    accumulate: int = 1
+    accumulate: Count = 1
     """Compute each batch in so many parts, to save memory; the minibatch statistics of network_d see one part."""
     channels_last: bool = False
     """Keep feature maps as (b, h, w, c) in memory, which GPUs convolve faster in mixed precision."""
@@ -153,19 +154,13 @@ class TrainOptions:
     """Compile the networks with torch.compile: minutes at the start, a faster step."""
     fused_adam: bool = False
     """One kernel per optimizer step."""
-    keep_checkpoints: int = 3
+    keep_checkpoints: CountOrNone = 3
     """So many checkpoints stay beside the best one; 0 keeps all."""
-    check_ranks_every: int = 0
+    check_ranks_every: CountOrNone = 0
     """Compare the networks of all processes bit for bit every so many iterations; 0: never."""
 
     def __post_init__(self) -> None:
         """Refuse a run that would learn nothing."""
-        if self.total_iter < 1:
-            raise ValueError(f'total_iter must be at least 1; found {self.total_iter}')
-        if self.time_limit is not None and not 0 < self.time_limit < float('inf'):
-            raise ValueError(f'time_limit must be above 0 minutes; found {self.time_limit}')
-        if self.accumulate < 1 or self.keep_checkpoints < 0 or self.check_ranks_every < 0:
-            raise ValueError('accumulate must be at least 1, keep_checkpoints and check_ranks_every at least 0')
         terms = self.generator_terms()
         if not terms:
             raise ValueError('no loss term is on; give at least pixel_opt: {loss_weight: 8}')

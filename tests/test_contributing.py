@@ -36,7 +36,7 @@ import mmrbgan.plugin, tiny_run
 from basicsr.archs import build_network
 from basicsr.data import build_dataset
 from mmrbgan.cli import main
-from mmrbgan.running.option_checks import check_options
+from mmrbgan.running.options.option_checks import check_options
 from mmrbgan_arch import load_network
 from mmrbgan_arch.weights_io import write_weights
 from mmrbgan_data import components, detection

@@ -17,6 +17,7 @@ ROOMS = (  # a file imports from its own room and from those below
     'mmrbgan.evaluation',
     'mmrbgan.running',
     'mmrbgan.restoring.film',
+    'mmrbgan.running.options',
     'mmrbgan.restoring',
     'mmrbgan.restoring.files',
     'mmrbgan_model',

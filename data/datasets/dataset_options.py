@@ -1,8 +1,11 @@
 """What both datasets read from the yml: BasicSR's loader keys, the seed, and where the images lie."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Literal
+
+from mmrbgan_arch.support.ranges import CountOrNone, FolderName, Range, Seed, Side
 
 from ..degradation import DegradationOptions
 from ..drawn.faces import QUICK_FACES, quick_faces
@@ -10,61 +13,46 @@ from ..drawn.faces import QUICK_FACES, quick_faces
 
 @dataclasses.dataclass(frozen=True)
 class DatasetOptions:
-    """Keys of a section under ``datasets``.
+    """Keys of a section under ``datasets``."""
 
-    Attributes:
-        image_size: side in pixels of what the network takes; images are scaled to it.
-        name: of the data, in logs and folders.
-        type: the dataset's class, as registered.
-        dataroot_gt: folder or ``*.lmdb`` of good images, or ``quick-faces/train`` or ``quick-faces/val``.
-        dataroot_lq: the same for degraded images.
-        degradation: the ranges of Eq. 17.
-        seed: of all randomness; the runner puts the run's ``manual_seed`` here.
-        max_bad_images: so many unreadable images are skipped, each reported by name; one more ends the run.
-        phase: set by BasicSR, as all that follow are BasicSR's and read by its runner or loader.
-        scale: as above; MMRBGAN keeps the size (1).
-        io_backend: accepted as in BasicSR's files; whether a folder or an LMDB is read follows from its name.
-        use_shuffle: as above.
-        num_worker_per_gpu: as above.
-        batch_size_per_gpu: as above.
-        dataset_enlarge_ratio: as above; 1 or more.
-        prefetch_mode: as above.
-        num_prefetch_queue: as above.
-        pin_memory: as above.
-        persistent_workers: as above.
-    """
-
-    image_size: int
-    name: str = ''
+    image_size: Side
+    """Side in pixels of what the network takes; images are scaled to it."""
+    name: FolderName = ''
+    """Of the data, in logs and folders; the section's own name if it has none."""
     type: str = ''
+    """The dataset's class, as registered."""
     dataroot_gt: str | None = None
+    """Folder or ``*.lmdb`` of good images, or ``quick-faces/train`` or ``quick-faces/val``."""
     dataroot_lq: str | None = None
+    """The same for degraded images."""
     degradation: DegradationOptions = DegradationOptions()  # noqa: RUF009
-    seed: int = 0
-    max_bad_images: int = 100
-    phase: str = 'train'
-    scale: int = 1
-    io_backend: Any = None
+    """The ranges of Eq. 17."""
+    seed: Seed = 0
+    """Of all randomness; the runner puts the run's ``manual_seed`` here."""
+    max_bad_images: CountOrNone = 100
+    """So many unreadable images are skipped, each reported by name; one more ends the run."""
+    phase: Literal['train', 'val', 'test'] = 'train'
+    """Set by BasicSR, as all that follow are BasicSR's and read by its runner or loader."""
+    scale: Annotated[int, Range(1, 1)] = 1
+    """BasicSR's; MMRBGAN keeps the size."""
+    io_backend: Mapping | None = None  # type: ignore[type-arg] # typing reads no parameters here
+    """BasicSR's; whether a folder or an LMDB is read follows from its name."""
     use_shuffle: bool = True
-    num_worker_per_gpu: int = 0
-    batch_size_per_gpu: int = 1
-    dataset_enlarge_ratio: float = 1
+    """BasicSR's; the training order is always random, others are sorted."""
+    num_worker_per_gpu: Annotated[int, Range(0, 128)] = 0
+    """Processes that read images, for each process that trains."""
+    batch_size_per_gpu: Annotated[int, Range(1, 4096)] = 1
+    """Images of one step, for each process that trains."""
+    dataset_enlarge_ratio: Annotated[float, Range(1, 1000)] = 1
+    """How many times an epoch goes through the images."""
     prefetch_mode: Literal['cpu', 'cuda'] | None = None
-    num_prefetch_queue: int = 1
+    """BasicSR's; batches are always read ahead, on a GPU copied ahead, too."""
+    num_prefetch_queue: Annotated[int, Range(1, 1024)] = 1
+    """Batches that each worker reads ahead (2 at least)."""
     pin_memory: bool = True
+    """Page-locked memory for the copy to a GPU."""
     persistent_workers: bool = False
-
-    def __post_init__(self) -> None:
-        """Raise ValueError for a number that cannot be."""
-        if self.image_size < 1:
-            raise ValueError(f'image_size: {self.image_size} is not a size in pixels')
-        if self.max_bad_images < 0:
-            raise ValueError(f'max_bad_images: {self.max_bad_images} is below 0')
-        if not self.dataset_enlarge_ratio >= 1:
-            raise ValueError(
-                f'dataset_enlarge_ratio: {self.dataset_enlarge_ratio} is below 1 and would leave the same files '
-                'out of every epoch; set it to 1 or more'
-            )
+    """Keep the workers from epoch to epoch."""
 
 
 def resolve_root(dataroot: str) -> Path:

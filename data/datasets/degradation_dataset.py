@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from mmrbgan_arch.basicsr_bridge import register_dataset
 from mmrbgan_arch.support.errors import UsageError
 from mmrbgan_arch.support.option_reader import read_options
+from mmrbgan_arch.support.ranges import Share
 
 from ..components import COMPONENTS, ComponentTable, find_component_file, flip_boxes, read_components
 from ..images import ImageSource, UnreadableImageError
@@ -24,32 +25,25 @@ from .samples import BadImages, degrade_randomly, keep_to_one_thread, pair_by_st
 
 @dataclasses.dataclass(frozen=True)
 class DegradationDatasetOptions(DatasetOptions):
-    """Keys of ``datasets.train``; ``dataroot_gt`` is needed.
-
-    Attributes:
-        component_path: components.json or landmarks.csv; default: the one lying in ``dataroot_gt``, if any.
-        use_hflip: mirror half of the samples.
-        paired_ratio: with ``dataroot_lq``, the share of samples that take a real pair; the rest is degraded.
-        pose_balance: the share of samples whose range of yaw is drawn first, each range as likely, then the file.
-        group_balance: the share of samples whose group of people is drawn first, each group as likely, then the file.
-        group_pattern: regular expression whose first group names a file's group, such as '^me_([a-z]+)_'.
-    """
+    """Keys of ``datasets.train``; ``dataroot_gt`` is needed."""
 
     component_path: str | None = None
+    """components.json or landmarks.csv; default: the one lying in ``dataroot_gt``, if any."""
     use_hflip: bool = True
-    paired_ratio: float = 1.0
-    pose_balance: float = 0.0
-    group_balance: float = 0.0
+    """Mirror half of the samples."""
+    paired_ratio: Share = 1.0
+    """With ``dataroot_lq``, the share of samples that take a real pair; the rest is degraded."""
+    pose_balance: Share = 0.0
+    """The share of samples whose range of yaw is drawn first, each range as likely, then the file."""
+    group_balance: Share = 0.0
+    """The share of samples whose group of people is drawn first, each group as likely, then the file."""
     group_pattern: str | None = None
+    """Regular expression whose first group names a file's group, such as '^me_([a-z]+)_'."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a missing root or a share that is none."""
-        super().__post_init__()
+        """Raise ValueError for a missing root or shares that are too much."""
         if self.dataroot_gt is None:
             raise ValueError('dataroot_gt: missing; name a folder or an LMDB of faces, or quick-faces/train')
-        for key in ('paired_ratio', 'pose_balance', 'group_balance'):
-            if not 0 <= getattr(self, key) <= 1:
-                raise ValueError(f'{key}: {getattr(self, key)} is not a share between 0 and 1')
         if self.pose_balance + self.group_balance > 1:
             raise ValueError('pose_balance and group_balance: together they are more than 1')
         self._check_pattern()

@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 from mmrbgan_arch.basicsr_bridge import register_dataset
 from mmrbgan_arch.support.errors import UsageError
 from mmrbgan_arch.support.option_reader import read_options
+from mmrbgan_arch.support.ranges import Count
 
 from ..degradation import reduce_and_enlarge
 from ..images import ImageSource, UnreadableImageError, probe_image
@@ -20,22 +21,18 @@ from .samples import BadImages, degrade_randomly, keep_to_one_thread, pair_by_st
 
 @dataclasses.dataclass(frozen=True)
 class TestDatasetOptions(DatasetOptions):
-    """Keys of ``datasets.val`` and ``datasets.test...``; one of ``dataroot_lq`` and ``dataroot_gt`` is needed.
-
-    Attributes:
-        max_images: take the first so many (sorted by name); null: all.
-        super_resolution: factor by which inputs, degraded ones too, are reduced bicubically and enlarged again.
-    """
+    """Keys of ``datasets.val`` and ``datasets.test...``; one of ``dataroot_lq`` and ``dataroot_gt`` is needed."""
 
     __test__ = False  # no test for pytest, in spite of its name
 
-    max_images: int | None = None
-    super_resolution: int = 1
+    max_images: Count | None = None
+    """Take the first so many (sorted by name); null: all."""
+    super_resolution: Count = 1
+    """Factor by which inputs, degraded ones too, are reduced bicubically and enlarged again."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for missing roots."""
-        super().__post_init__()
-        if not 1 <= self.super_resolution <= self.image_size:
+        if self.super_resolution > self.image_size:
             raise ValueError(f'super_resolution: {self.super_resolution} is not a factor from 1 to image_size')
         if self.dataroot_gt is None and self.dataroot_lq is None:
             raise ValueError('dataroot_lq, dataroot_gt: both are missing; name a folder of degraded or of good faces')

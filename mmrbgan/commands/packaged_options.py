@@ -4,10 +4,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmrbgan_arch.support.atomic_files import write_bytes, writing
+from mmrbgan_arch.support.atomic_files import write_text, writing
 from mmrbgan_arch.support.errors import UsageError
 
-from ..running import option_files
+from ..running.options import option_files
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,18 +23,13 @@ def run(args: argparse.Namespace) -> int:
     """Run one action."""
     if args.action == 'list':
         for name in option_files.names():
-            sys.stdout.write(f'{name:32} {_purpose(option_files.packaged(name))}\n')
+            sys.stdout.write(f'{name:32} {option_files.purpose(name)}\n')
         return 0
     source = option_files.packaged(args.name)
     target = args.output or Path(source.name)
     if target.exists():
         raise UsageError(f'{target} is there already; name another file with -o')
     with writing(target, 'choose another place with -o'):
-        write_bytes(target, source.read_bytes())
+        write_text(target, option_files.to_edit(args.name))
     sys.stdout.write(f'{target}: edit it, then `basicsr {source.name.split("_")[0]} -opt {target}`\n')
     return 0
-
-
-def _purpose(path: Path) -> str:
-    first = path.read_text(encoding='utf-8').splitlines()[0]
-    return first.partition(':')[2].strip() if first.startswith('# Purpose') else ''

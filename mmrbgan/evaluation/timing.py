@@ -17,7 +17,7 @@ from mmrbgan_arch.support.errors import UsageError
 from mmrbgan_model.metrics.tensors import pick_device
 
 from ..restoring.face_network import FaceNetwork
-from ..running.run_yml import load_yml
+from ..running.options.run_yml import load_yml
 
 FORMAT = 'mmrbgan-timing-1'
 SIZE = 512  # pixels, the paper's Table 6

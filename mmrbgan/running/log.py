@@ -12,6 +12,17 @@ NEVER = logging.CRITICAL + 1  # a level at which kept lines would be written bef
 _FORMAT = logging.Formatter('%(asctime)s %(levelname)s: %(message)s')
 
 
+class _FileHandler(logging.FileHandler):
+    """Writes the run's log; a full disk ends the run, where Python's own would print a traceback for every line."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Raise what happened."""
+        error = sys.exc_info()[1]
+        if isinstance(error, OSError):
+            raise OSError(error.errno, error.strerror, self.baseFilename) from error
+        super().handleError(record)
+
+
 class _TerminalHandler(logging.Handler):
     """Writes to stderr without tearing a progress bar."""
 
@@ -42,7 +53,7 @@ class RunLog:
         """Write to ``log_file`` and to the terminal from here on (stands in for BasicSR's ``get_root_logger``)."""
         handlers: list[logging.Handler] = [self._terminal]
         if log_file is not None and self._is_master:
-            file = logging.FileHandler(log_file, 'w', encoding='utf-8')
+            file = _FileHandler(log_file, 'a', encoding='utf-8')  # a clock set back gives a name twice
             file.setFormatter(_FORMAT)
             handlers.append(file)
         self._set_handlers(handlers)

@@ -1,10 +1,12 @@
 """Starts and ends the processes of a run: one by default, several under torchrun, on GPUs (nccl) or on CPUs (gloo)."""
 
-import dataclasses
 import os
+import signal
+import threading
+import time
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -13,17 +15,10 @@ from mmrbgan_arch.support.errors import UsageError
 from mmrbgan_arch.support.option_reader import read_options
 from mmrbgan_model.ranks import rank_and_size
 
+from .options.sections import ProcessOptions
+
+GRACE = 60.0  # seconds from the launcher's end to ours
 _control: list[Any] = []  # the group for small messages on the CPU
-
-
-@dataclasses.dataclass(frozen=True)
-class ProcessOptions:
-    """The section ``dist_params``."""
-
-    backend: Literal['auto', 'nccl', 'gloo'] = 'auto'
-    """auto: nccl where the run has GPUs, gloo elsewhere."""
-    timeout: float = 1800.0
-    """Seconds that a rank waits for the others before the job ends with an error."""
 
 
 def choose_device(num_gpu: Any, launched: bool) -> tuple[int, str]:
@@ -66,8 +61,24 @@ def start(options: Mapping[str, Any] | None, num_gpu: int) -> None:
         torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', '0')))
     backend = settings.backend if settings.backend != 'auto' else ('nccl' if num_gpu else 'gloo')
     timeout = timedelta(seconds=settings.timeout)
+    _end_with_launcher()
     dist.init_process_group(backend, timeout=timeout)
     _control.append(dist.new_group(backend='gloo', timeout=timeout))
+
+
+def _end_with_launcher() -> None:
+    """Save and end when torchrun is gone, which would otherwise leave this process running unseen."""
+    launcher = os.getppid()
+    if 'TORCHELASTIC_RUN_ID' in os.environ:
+        threading.Thread(target=_watch, args=(launcher,), daemon=True, name='launcher watch').start()
+
+
+def _watch(launcher: int) -> None:
+    while os.getppid() == launcher:
+        time.sleep(0.5)
+    os.kill(os.getpid(), signal.SIGTERM)  # the run saves itself
+    time.sleep(GRACE)
+    os._exit(1)  # it waits for a process that is gone
 
 
 def any_rank(flag: bool) -> bool:

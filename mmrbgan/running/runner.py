@@ -52,10 +52,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(command: str, args: argparse.Namespace) -> int:
     """Load the plugins and hand over to BasicSR's pipeline ``command``, train or test."""
     load_plugins()
-    runs = importlib.import_module('mmrbgan.running.runs')
+    runs, faults = (importlib.import_module(f'mmrbgan.running.{name}') for name in ('runs', 'faults'))
     pipeline = importlib.import_module(f'basicsr.{command}')
     current = {'train': runs.TrainRun, 'test': runs.TestRun}[command](args)
-    with contextlib.closing(current), replaced(pipeline, current.remedies()):
+    closing, patched = contextlib.closing(current), replaced(pipeline, current.remedies())
+    with faults.as_one_line(current.roots), closing, patched:
         try:
             getattr(pipeline, f'{command}_pipeline')(str(current.root))
         except runs.RunStoppedError as stop:

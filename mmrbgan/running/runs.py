@@ -4,24 +4,27 @@ import argparse
 import logging
 import random
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from basicsr.data import build_dataset
 from basicsr.models import build_model
 from basicsr.utils import MessageLogger
 from torch.utils.data import DataLoader
 
 from mmrbgan_arch.support.errors import UsageError
+from mmrbgan_arch.support.folder_lock import FolderLock
 from mmrbgan_model.checkpoints import checkpointing
 from mmrbgan_model.checkpoints.versions import installed_versions
+from mmrbgan_model.metrics import metric_options
 from mmrbgan_model.ranks import rank_and_size
 
-from . import folders, loaders, option_checks, option_files, processes, run_yml
+from . import folders, loaders, processes, trackers, trials
 from .feed import BatchFeed
 from .log import ProgressBar, RunLog
+from .options import option_checks, option_files, run_yml
 from .signals import RunStoppedError, StopSignals
 
 _LOGGER = logging.getLogger(__name__)
@@ -37,13 +40,21 @@ class Run:
         self.opt: dict[str, Any] = {}
         self.model: Any = None
         self._log: RunLog | None = None
+        self._lock: FolderLock | None = None
         self._draws_seed = False
         self._inheriting: list[str] = []  # datasets that take the run's seed
 
     def close(self) -> None:
-        """Close the log."""
+        """Close the log, and give the run's folder back."""
         if self._log is not None:
             self._log.close()
+        if self._lock is not None:
+            self._lock.release()
+
+    def roots(self) -> list[str]:
+        """Return where the images lie."""
+        sections = (self.opt.get('datasets') or {}).values()
+        return sorted({str(value) for section in sections for key, value in section.items() if 'dataroot' in key})
 
     def parse_options(self, root_path: str, is_train: bool) -> tuple[dict[str, Any], argparse.Namespace]:
         """Read and check the options, start the processes, set the seeds."""
@@ -58,7 +69,17 @@ class Run:
         option_checks.check_options(self.opt, is_train)
         self._start_processes()
         self._complete(is_train)
+        trackers.check(self.opt)
+        self._take_folder()
         return self.opt, self.args
+
+    def _take_folder(self) -> None:
+        """Keep the run's folder for this run until it ends or dies."""
+        if self.opt['rank'] == 0:
+            home = self.opt['path'].get('experiments_root') or self.opt['path']['results_root']
+            way_out = 'wait for it, end it, or start with another name'
+            self._lock = FolderLock(home, f'{way_out} (--force_yml name=NAME)')
+            self._lock.take()
 
     def open_log(self, **arguments: Any) -> logging.Logger:
         """Open the log file."""
@@ -75,6 +96,10 @@ class Run:
         if opt['rank'] == 0:
             folders.make_folders(opt['path'])
         processes.wait_for_all()
+
+    @property
+    def _is_ours(self) -> bool:
+        return option_checks.is_ours(self.opt)
 
     @property
     def log(self) -> RunLog:
@@ -100,6 +125,9 @@ class Run:
             _set_debug(opt)
         opt['manual_seed'] = processes.from_first_rank(opt['manual_seed'])
         opt['datasets'] = {phase: self._complete_dataset(phase, section) for phase, section in opt['datasets'].items()}
+        if (opt.get('val') or {}).get('metrics'):
+            metrics = opt['val']['metrics'].items()
+            opt['val']['metrics'] = {name: metric_options.complete(entry, name) for name, entry in metrics}
         paths = {key: _expanded(value) for key, value in opt['path'].items()}
         opt['path'] = {**paths, **folders.run_paths(self.root, opt['name'], is_train)}
 
@@ -116,7 +144,8 @@ class Run:
     def _build_model(self) -> None:
         """Build the model with equal weights on every rank; each rank has its own random numbers afterwards."""
         set_seeds(self.opt['manual_seed'])
-        self.model = build_model(self.opt)
+        with trials.one_line(f'model_type: {self.opt["model_type"]}') if not self._is_ours else nullcontext():
+            self.model = build_model(self.opt)
         set_seeds(self.opt['manual_seed'] + self.opt['rank'])
 
 
@@ -148,6 +177,7 @@ class TrainRun(Run):
             'mkdir_and_rename': self.set_aside,
             'copy_opt_file': self.keep_options,
             'get_root_logger': self.open_log,
+            'init_tb_loggers': trackers.open_loggers,
             'create_train_val_dataloader': self.hand_over_loaders,
             'build_model': self.hand_over_model,
             'MessageLogger': self.message_logger,
@@ -206,6 +236,7 @@ class TrainRun(Run):
         self.tb_logger = tb_logger
         lines = MessageLogger(opt, start_iter, tb_logger)
         lines.start_iter = start_iter
+        lines.max_iters = self.total + 1  # BasicSR counts the last iteration as one too many: 'eta: -1 day'
         self.bar = ProgressBar(self.total, start_iter, is_master=opt['rank'] == 0)
         return _Messages(lines, self.bar)
 
@@ -244,7 +275,7 @@ class TrainRun(Run):
 
     def _build_loaders(self) -> None:
         opt = self.opt
-        sets = {phase: build_dataset(section) for phase, section in opt['datasets'].items()}
+        sets = {phase: trials.build_set(phase, section) for phase, section in opt['datasets'].items()}
         options = opt['datasets']['train']
         ratio = options.get('dataset_enlarge_ratio', 1)
         self.sampler = loaders.EpochSampler(sets['train'], opt['world_size'], opt['rank'], ratio, opt['manual_seed'])
@@ -253,10 +284,17 @@ class TrainRun(Run):
         self.val_loaders = [
             loaders.test_loader(dataset, opt['datasets'][phase]) for phase, dataset in sets.items() if phase != 'train'
         ]
+        if opt.get('val') is not None:
+            trials.try_metrics(opt, sets)
 
     def _build_model(self) -> None:
         super()._build_model()
         self.model.validation = once_per_iteration(self.model.validation)
+        if not self._is_ours:
+            kind = self.opt['model_type']
+            self.model.optimize_parameters = trials.first_step(kind, self.model.optimize_parameters)
+            for loader in self.val_loaders if self.opt.get('val') is not None else ():
+                trials.try_picture(self.model, kind, loader)
 
 
 class TestRun(Run):
@@ -280,10 +318,14 @@ class TestRun(Run):
         opt['datasets'] = {phase: section for phase, section in opt['datasets'].items() if phase != 'train'}
         if not opt['datasets']:
             raise UsageError('datasets: no test set; add a section such as datasets.test')
-        self._sets = {id(section): build_dataset(section) for section in opt['datasets'].values()}
-        for section in opt['datasets'].values():
-            loaders.test_loader(self._sets[id(section)], section)
+        sets = {phase: trials.build_set(phase, section) for phase, section in opt['datasets'].items()}
+        self._sets = {id(section): sets[phase] for phase, section in opt['datasets'].items()}
+        found = [loaders.test_loader(sets[phase], section) for phase, section in opt['datasets'].items()]
+        if not self._is_ours:  # ours leaves out what has no weights
+            trials.try_metrics(opt, sets)
         self._build_model()
+        for loader in found if not self._is_ours else ():
+            trials.try_picture(self.model, opt['model_type'], loader)
         super().make_folders(opt)
 
     def hand_over_dataset(self, section: dict[str, Any]) -> Any:

@@ -17,6 +17,8 @@ def write_run_file(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     try:
         atomic_files.write_atomically(path, write)
     except (OSError, RuntimeError) as error:  # torch's writer turns the system's error into a RuntimeError
+        if str(error).startswith('DataLoader worker'):  # its death is told wherever the run is at that moment
+            raise
         raise UsageError(
             f'{path}: cannot be written ({_reason(error)}); the run stops here and earlier checkpoints are untouched: '
             'make room on the disk, then go on with --auto_resume'

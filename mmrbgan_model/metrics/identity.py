@@ -33,6 +33,7 @@ def calculate_identity(
     quantity: Quantity = 'angle',
     weights: str | None = None,
     device: str | None = None,
+    **kwargs: Any,  # BasicSR hands `better` over, too
 ) -> float:
     """Identity of two BGR uint8 faces (h, w, 3).
 
@@ -43,6 +44,7 @@ def calculate_identity(
         quantity: 'angle' in degrees, 'cosine', or 'distance' (Euclidean, dlib's own: below 0.6 is the same person).
         weights: the recogniser's file; None: the package's (dlib), a cache, else a download (arcface).
         device: torch's name; None: CUDA where there is one.
+        kwargs: BasicSR's own, such as ``better``; not looked at.
     """
     return float(identity(from_bgr(img), from_bgr(img2), recogniser, weights, device)[quantity][0])
 

@@ -7,6 +7,7 @@ the order of operations), so that their ``IFQA_Metric.pth`` (key ``D``) loads st
 import functools
 import math
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -79,7 +80,11 @@ class IFQANet(nn.Module):
 
 @register_metric
 def calculate_ifqa(
-    img: np.ndarray, img2: np.ndarray | None = None, weights: str | None = None, device: str | None = None
+    img: np.ndarray,
+    img2: np.ndarray | None = None,
+    weights: str | None = None,
+    device: str | None = None,
+    **kwargs: Any,  # BasicSR hands `better` over, too
 ) -> float:
     """IFQA of one BGR uint8 face (h, w, 3), in [0, 1]; ``img2`` is not looked at.
 
@@ -88,6 +93,7 @@ def calculate_ifqa(
         img2: for BasicSR's sake.
         weights: the authors' file; None: IFQA_Metric.pth in the cache.
         device: torch's name; None: CUDA where there is one.
+        kwargs: BasicSR's own, such as ``better``; not looked at.
     """
     return float(ifqa(from_bgr(img), weights, device)[0])
 

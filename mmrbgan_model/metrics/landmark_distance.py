@@ -4,6 +4,8 @@ The points are dlib's, found by the same predictor in the same box of both pictu
 in the ground truth, or, where it finds none, the place where faces aligned to the FFHQ template have it.
 """
 
+from typing import Any
+
 import numpy as np
 
 from mmrbgan_arch.basicsr_bridge import register_metric
@@ -17,8 +19,8 @@ ALIGNED_BOX = (95.0, 164.0, 405.0, 452.0)
 
 
 @register_metric
-def calculate_landmark_distance(img: np.ndarray, img2: np.ndarray) -> float:
-    """LMD between two BGR uint8 faces (h, w, 3) in pixels at 512; lower is better."""
+def calculate_landmark_distance(img: np.ndarray, img2: np.ndarray, **kwargs: Any) -> float:
+    """LMD between two BGR uint8 faces (h, w, 3) in pixels at 512; lower is better. ``kwargs`` are BasicSR's own."""
     return float(landmark_distance(from_bgr(img), from_bgr(img2))[0])
 
 

@@ -24,7 +24,12 @@ Backbone = Literal['alex', 'vgg']
 
 @register_metric
 def calculate_lpips(
-    img: np.ndarray, img2: np.ndarray, net: Backbone = 'alex', weights: str | None = None, device: str | None = None
+    img: np.ndarray,
+    img2: np.ndarray,
+    net: Backbone = 'alex',
+    weights: str | None = None,
+    device: str | None = None,
+    **kwargs: Any,  # BasicSR hands `better` over, too
 ) -> float:
     """LPIPS between two BGR uint8 pictures (h, w, 3); lower is better.
 
@@ -34,6 +39,7 @@ def calculate_lpips(
         net: backbone, 'alex' or 'vgg'.
         weights: torchvision's file of the backbone; None: a cache, else a download.
         device: torch's name; None: CUDA where there is one.
+        kwargs: BasicSR's own, such as ``better``; not looked at.
     """
     return float(lpips(from_bgr(img), from_bgr(img2), net, weights, device)[0])
 

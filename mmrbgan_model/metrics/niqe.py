@@ -10,6 +10,7 @@ import functools
 import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from mmrbgan_arch.basicsr_bridge import register_metric
 from mmrbgan_arch.support.errors import UsageError
+from mmrbgan_arch.support.ranges import Range
 
 from .tensors import from_bgr, pick_device
 
@@ -29,9 +31,13 @@ SHIFTS = ((0, 1), (1, 0), (1, 1), (1, -1))
 
 @register_metric
 def calculate_niqe_fast(
-    img: np.ndarray, img2: np.ndarray | None = None, crop_border: int = 0, device: str | None = 'cpu'
+    img: np.ndarray,
+    img2: np.ndarray | None = None,
+    crop_border: Annotated[int, Range(0, 1024)] = 0,
+    device: str | None = 'cpu',
+    **kwargs: Any,  # BasicSR hands `better` over, too
 ) -> float:
-    """NIQE of one BGR uint8 picture (h, w, 3); lower is better. ``img2`` is not looked at."""
+    """NIQE of one BGR uint8 picture (h, w, 3); lower is better. ``img2`` and ``kwargs`` are not looked at."""
     height, width = img.shape[:2]
     picture = from_bgr(img[crop_border : height - crop_border, crop_border : width - crop_border])
     return float(niqe(picture, device)[0])

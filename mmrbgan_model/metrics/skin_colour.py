@@ -4,6 +4,8 @@ The middle, cheeks and nose without eyes and mouth, lies in the box that dlib's 
 where aligned faces have it. Means are compared, so that noise and lost detail do not count as colour.
 """
 
+from typing import Any
+
 import numpy as np
 from skimage.color import deltaE_ciede2000, rgb2lab
 
@@ -16,8 +18,8 @@ MIDDLE = (0.26, 0.33, 0.74, 0.68)  # x1 y1 x2 y2 in shares of the face's box
 
 
 @register_metric
-def calculate_skin_difference(img: np.ndarray, img2: np.ndarray) -> float:
-    """CIEDE2000 of the skin between two BGR uint8 faces (h, w, 3); lower is better, 2 is just seen."""
+def calculate_skin_difference(img: np.ndarray, img2: np.ndarray, **kwargs: Any) -> float:
+    """CIEDE2000 of the skin of two BGR uint8 faces (h, w, 3); lower is better, 2 is just seen. ``kwargs``: not used."""
     return float(skin_difference(from_bgr(img), from_bgr(img2))[0])
 
 

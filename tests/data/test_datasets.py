@@ -176,7 +176,7 @@ def test_options_are_read_and_not_consumed(faces):
         ({'dataroot_lq': 'gone'}, 'datasets.train.dataroot_lq: no folder'),
         ({'image_size': 0}, 'image_size'),
         ({'paired_ratio': 2}, 'paired_ratio'),
-        ({'dataset_enlarge_ratio': 0.5}, 'dataset_enlarge_ratio: 0.5 is below 1'),
+        ({'dataset_enlarge_ratio': 0.5}, 'dataset_enlarge_ratio: must be at least 1'),
         ({'dataroot_gt': None}, 'dataroot_gt'),
     ],
 )
@@ -386,7 +386,7 @@ def test_pose_balance_needs_landmarks_of_these_faces(faces, turned_faces):
 
 
 def test_pose_balance_is_a_share(faces):
-    with pytest.raises(UsageError, match=r'pose_balance: 2.0 is not a share'):
+    with pytest.raises(UsageError, match=r'pose_balance: must be at least 0 and at most 1; found 2.0'):
         training(faces, pose_balance=2)
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mmrbgan.running.run_yml import load_yml
+from mmrbgan.running.options.run_yml import load_yml
 
 OPTIONS = Path(__file__).parents[2] / 'options'
 GONE = object()

@@ -27,7 +27,7 @@ def path(request):
 
 @pytest.fixture
 def options(path):
-    from mmrbgan.running.run_yml import load_yml
+    from mmrbgan.running.options.run_yml import load_yml
 
     return load_yml(path)
 
@@ -78,7 +78,7 @@ def test_dataset_sections_read(options):
 
 
 def test_the_full_run_has_the_papers_numbers():
-    from mmrbgan.running.run_yml import load_yml
+    from mmrbgan.running.options.run_yml import load_yml
 
     train = load_yml(ROOT / 'options/train_mmrbgan.yml')['train']
     assert (train['optim_g']['lr_codec'], train['optim_g']['lr_prior'], train['optim_g']['lr_noise']) == (

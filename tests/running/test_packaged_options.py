@@ -3,7 +3,7 @@
 import pytest
 
 from mmrbgan import cli
-from mmrbgan.running import option_files
+from mmrbgan.running.options import option_files
 from mmrbgan_arch import basicsr_bridge
 
 

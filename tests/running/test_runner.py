@@ -142,7 +142,7 @@ def test_a_test_run_reads_the_weights_and_writes_results(folder):
 def test_numbers_without_a_dot_are_numbers(folder):
     text = yaml.safe_dump(options()).replace('0.001', '1e-3')
     assert 'lr: 1e-3' in text
-    assert start('train', text, '--force_yml', 'train:optim_g:lr=2e-4', 'train:optim_g:weight_decay=0') == 2
+    assert start('train', text, '--force_yml', 'train:optim_g:lr=2e-4', 'train:optim_g:weight_dcay=0') == 2
     assert start('train', text, '--force_yml', 'train:optim_g:lr=2e-4') == 0
     assert 'lr:(2.000e-04' in the_log(folder)
 

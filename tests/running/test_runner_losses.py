@@ -20,7 +20,7 @@ SIZE, BATCH, STEPS = 32, 2, 20
 
 def quick_options(folder):
     """The quick run's networks, losses and rates, smaller, every term on at once, R1 every fifth step."""
-    from mmrbgan.running.run_yml import fill_defaults, load_yml
+    from mmrbgan.running.options.run_yml import fill_defaults, load_yml
 
     opt = fill_defaults(load_yml(ROOT / 'options/train_mmrbgan_quick.yml'), is_train=True)
     for term in ('gan_opt', 'component_opt', 'r1_opt'):

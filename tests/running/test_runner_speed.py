@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(not basicsr_bridge.is_available(), reason='basic
 
 def build(folder, **train):
     """A model of the tiny options; network_d stays out where batches are cut, for its minibatch statistics."""
-    from mmrbgan.running.run_yml import fill_defaults
+    from mmrbgan.running.options.run_yml import fill_defaults
     from mmrbgan_model.mmrbgan_model import MMRBGANModel
 
     opt = fill_defaults(tiny_run.options(train=train), is_train=True)

@@ -13,24 +13,7 @@ import yaml
 from mmrbgan_arch.support.errors import UsageError, nearest_key
 from mmrbgan_arch.support.option_reader import read_options
 
-
-@dataclasses.dataclass(frozen=True)
-class LoggerOptions:
-    """The section ``logger``."""
-
-    print_freq: int = 100
-    """Iterations between two lines of the log."""
-    save_checkpoint_freq: int = 5000
-    """Iterations between two checkpoints."""
-    use_tb_logger: bool = True
-    """Write TensorBoard files under tb_logger/."""
-    wandb: Mapping[str, Any] | None = None
-    """project and resume_id of Weights & Biases, which follows TensorBoard."""
-
-    def __post_init__(self) -> None:
-        """Refuse intervals that never come."""
-        if self.print_freq < 1 or self.save_checkpoint_freq < 1:
-            raise ValueError('print_freq and save_checkpoint_freq must be at least 1')
+from .sections import LoggerOptions
 
 
 class _Loader(yaml.SafeLoader):
@@ -41,6 +24,8 @@ class _Loader(yaml.SafeLoader):
         seen: set[Any] = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, Hashable):
+                continue  # the parent refuses it
             if key in seen and key != '<<':
                 raise yaml.constructor.ConstructorError(None, None, f'the key {key!r} comes twice', key_node.start_mark)
             seen.add(key)
@@ -105,14 +90,22 @@ def fill_defaults(options: Mapping[str, Any], is_train: bool) -> dict[str, Any]:
     """Return a copy of ``options`` with every key that BasicSR expects to be there."""
     filled = {key: dict(value) if isinstance(value, Mapping) else value for key, value in options.items()}
     filled.setdefault('num_gpu', 'auto')
-    filled['path'] = dict(filled.get('path') or {})
+    filled['path'] = {} if filled.get('path') is None else filled['path']
     filled['logger'] = dataclasses.asdict(read_options(LoggerOptions, filled.get('logger'), 'logger'))
     if filled.get('manual_seed') is None:
         filled['manual_seed'] = random.SystemRandom().randint(1, 10000)
     if filled.get('val') is not None or not is_train:
-        plain = {'val_freq': filled['logger']['save_checkpoint_freq'], 'save_img': False, 'suffix': None}
-        filled['val'] = {**plain, 'pbar': sys.stderr.isatty(), **(filled.get('val') or {})}
+        filled['val'] = _fill_val(filled.get('val'), filled['logger'])
     return filled
+
+
+def _fill_val(val: Any, logger: Mapping[str, Any]) -> Any:
+    plain = {'val_freq': logger['save_checkpoint_freq'], 'save_img': False, 'suffix': None}
+    plain['pbar'] = sys.stderr.isatty()
+    if val is not None and not isinstance(val, Mapping):
+        return val  # for the checks to refuse
+    given = val or {}
+    return {**given, **{key: value for key, value in plain.items() if given.get(key) is None}}
 
 
 def _parse(text: str, where: str) -> Any:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from mmrbgan_arch.support.errors import UsageError, nearest_key
 
-PACKAGE = Path(__file__).parents[1]
+SCHEMA = '# yaml-language-server: $schema='  # the first line of each, for editors
+PACKAGE = Path(__file__).parents[2]
 ENDING = '.yml'
 
 
@@ -32,6 +33,19 @@ def find(given: str | Path) -> Path:
     path = Path(given).expanduser()
     plain = path.as_posix().removesuffix(ENDING)
     return packaged(plain) if not path.exists() and plain in names() else path
+
+
+def to_edit(name: str) -> str:
+    """Return the text of a file that ships for a copy anywhere: its first line names the schema by its whole path."""
+    text = packaged(name).read_text(encoding='utf-8')
+    first, _, rest = text.partition('\n')
+    return f'{SCHEMA}{(_folder() / "schema.json").as_uri()}\n{rest}' if first.startswith(SCHEMA) else text
+
+
+def purpose(name: str) -> str:
+    """Return what a file that ships is for, as its header says."""
+    lines = packaged(name).read_text(encoding='utf-8').splitlines()
+    return next((line.partition(':')[2].strip() for line in lines if line.startswith('# Purpose')), '')
 
 
 def _folder() -> Path:
