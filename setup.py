@@ -58,7 +58,7 @@ setup(
     package_dir={'mmrbgan_data': 'data', 'mmrbgan.option_files': 'options'},
     package_data={
         '': ['py.typed'],
-        'mmrbgan': ['weights_files/*'],
+        'mmrbgan': ['weights_files/*', 'report/*.json'],
         'mmrbgan.option_files': ['*.yml', 'ablation/*.yml', 'schema.json'],
     },
     install_requires=RESTORE,

@@ -14,8 +14,8 @@ from .tables import Cell, Row, Table
 
 TITLES = {
     'synthetic': "Degraded faces with ground truth (the paper's Table 1)",
-    'real': "Real low-quality faces (the paper's real sets)",
-    'sr': "Face super-resolution, x4 bicubic (the paper's FSR test)",
+    'real': "Real low-quality faces (the paper's Tables 3 and 4)",
+    'sr': "Face super-resolution, x4 bicubic (the paper's Table 2)",
 }
 
 
@@ -27,7 +27,7 @@ def build_tables(records: list[Record], timings: list[Timing], quoted: bool) -> 
     tables += [_group_table(group, name) for group in sets for name in group[0].groups]
     ablations = [record for record in records if record.table == 'ablation']
     if ablations:
-        tables.append(_ablation_table(ablations))
+        tables.append(_ablation_table(ablations, quoted))
     if timings:
         tables.append(_time_table(timings, quoted))
     return tables
@@ -43,8 +43,8 @@ def _by_set(records: Iterable[Record], kind: str) -> list[list[Record]]:
 
 def _set_table(kind: str, records: list[Record], quoted: bool) -> Table:
     rows = [Row(record.method, _cells(record.summaries), describe(record)) for record in records]
-    if quoted and kind == 'synthetic':
-        rows += paper_numbers.quoted_synthetic()
+    if quoted:
+        rows += paper_numbers.quoted_rows(kind, ' '.join(records[0].folders.values()))
     set_hash = records[0].set_hash
     note = f'Set {set_hash}, N {_counts(records)}; 95 % intervals (bootstrap over faces; FID: jackknife over groups).'
     return Table(f'{kind}-{set_hash}', TITLES[kind], note, rows)
@@ -94,13 +94,14 @@ def _group_table(records: list[Record], name: str) -> Table:
     return Table(f'{name}-{records[0].set_hash}', f'By {name}', note, rows, competes=False)
 
 
-def _ablation_table(records: list[Record]) -> Table:
+def _ablation_table(records: list[Record], quoted: bool) -> Table:
     groups: dict[str, list[Record]] = defaultdict(list)
     for record in records:
         groups[record.method].append(record)
     rows = [
         Row(method, over_runs(group), f'{len(group)} seed(s); {describe(group[0])}') for method, group in groups.items()
     ]
+    rows += paper_numbers.quoted_rows('ablation') if quoted else []
     return Table('ablation', "Ablations (the paper's Table 5)", 'Mean over seeds; 95 % t-intervals over seeds.', rows)
 
 
@@ -129,7 +130,6 @@ def _time_table(timings: list[Timing], quoted: bool) -> Table:
         Row(one.method, {'seconds': Cell(one.median, one.low, one.high)}, str(one).partition(' (')[2].rstrip(')'))
         for one in timings
     ]
+    rows += paper_numbers.quoted_rows('time') if quoted else []
     note = 'Median over passes of one face at 512 px; in brackets the quartiles.'
-    return Table(
-        'time', "Running time (the paper's Table 6)", note, rows + (paper_numbers.quoted_times() if quoted else [])
-    )
+    return Table('time', "Running time (the paper's Table 6)", note, rows)

@@ -16,6 +16,7 @@ from mmrbgan import cli
 from mmrbgan.evaluation.record import Part, Record, Summary, write_record
 from mmrbgan.evaluation.timing import Timing, write_timings
 from mmrbgan.report.content import build_tables, over_runs
+from mmrbgan.report.paper_numbers import quoted_rows
 from mmrbgan.report.tables import Cell, Row, Table, to_latex, to_markdown
 
 CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser')
@@ -70,6 +71,40 @@ def test_the_best_is_bold_and_the_paper_is_quoted_apart(runs):
     text = (runs / 'report.md').read_text()
     assert '**26.250 [25.250, 27.250]**' in text
     assert '| *MMRBGAN (paper)* |' in text and 'quoted: Table 1' in text and '**26.034' not in text
+
+
+@pytest.mark.parametrize(
+    ('kind', 'place', 'rows', 'row', 'cells'),
+    [
+        ('synthetic', '', 11, 'GT (paper)', {'fid_paper': 2.478, 'psnr': float('inf')}),
+        ('sr', '', 12, 'Bicubic (paper)', {'psnr': 23.757, 'fid_paper': 148.468}),
+        ('real', 'results/test_lfw/visualization/lfw', 11, 'Input (paper)', {'ifqa': 0.298, 'niqe': 5.454}),
+        ('real', 'elsewhere', 43, 'MMRBGAN (paper, WFLW)', {'ifqa': 0.449, 'niqe': 4.257}),
+        ('ablation', '', 6, 'w/o FreezeD (paper)', {'psnr': 26.016, 'ifqa': 0.343}),
+        ('time', '', 11, 'DMDNet (paper)', {'ifqa': 0.385, 'seconds': 0.021}),
+    ],
+)
+def test_every_table_of_the_paper_is_quoted(kind, place, rows, row, cells):
+    found = {one.method: one for one in quoted_rows(kind, place)}
+    assert len(found) == rows and all(one.quoted and one.about.startswith('quoted: Table') for one in found.values())
+    assert {name: found[row].cells[name].mean for name in cells} == cells
+
+
+def test_quoted_numbers_stand_in_the_papers_text(shared):
+    text = (shared / 'paper.txt').read_text()
+    numbers = set(re.findall(r'\d+\.\d{3}', text[text.index('**Table 1**') : text.index('## 6 Conclusion')]))
+    kinds = ('synthetic', 'sr', 'real', 'ablation', 'time')
+    values = [cell.mean for kind in kinds for row in quoted_rows(kind) for cell in row.cells.values()]
+    quoted = {f'{value:.3f}' for value in values if value not in (0, 1, float('inf'))}
+    assert len(values) == 269 and quoted <= numbers
+
+
+@pytest.mark.parametrize(('table', 'title'), [('sr', 'Table 2'), ('real', 'Tables 3 and 4'), ('ablation', 'Table 5')])
+def test_every_kind_of_report_shows_its_quoted_rows(tmp_path, table, title):
+    (found,) = [
+        one for one in build_tables([make_record(tmp_path, 'x', 20, table=table)], [], True) if title in one.title
+    ]
+    assert any(row.quoted for row in found.rows) and not found.rows[0].quoted
 
 
 def test_latex_and_json_hold_the_same_numbers(runs):
@@ -150,7 +185,7 @@ def test_a_click_on_a_heading_sorts(runs):
     first_table = document[document.index('<tbody>') : document.index('</tbody>')]
     values = re.findall(r'<tr[^>]*><td[^>]*>[^<]*</td><td data-value="([\d.]+)"', first_table)
     assert 'aria-sort="ascending"' in document
-    assert len(values) == 6 and values == sorted(values, key=float)
+    assert len(values) == 12 and values == sorted(values, key=float)
 
 
 @pytest.mark.parametrize('short', ['no_mmrb', 'no_freezed', 'no_local_d', 'no_finetune_freezed', 'no_face_preserving'])
