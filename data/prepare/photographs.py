@@ -46,7 +46,8 @@ def find_photographs(
 
     Args:
         folder: searched with all folders in it.
-        landmarks: a landmarks.csv, or FFHQ's ``ffhq-dataset-v2.json``, whose own split is kept.
+        landmarks: a landmarks.csv, or FFHQ's ``ffhq-dataset-v2.json``, whose own split is kept
+            unless ``val_share`` is 0.
         val_share: about this share of the photographs goes to validation, and at least one (0: none); which ones
             follows from their names.
         listing: of the folder, where it was listed before.
@@ -69,7 +70,7 @@ def find_photographs(
             name=name,
             path=folder / name,
             stem=stem,
-            split=splits.get(_ffhq_key(inside + name)) or split_of(name, val_share),
+            split=(splits.get(_ffhq_key(inside + name)) if val_share else None) or split_of(name, val_share),
             landmarks=_landmarks_of(name, _ffhq_key(inside + name), known) if landmarks else None,
             landmarks_side=FFHQ_SIDE if splits and '/' not in _ffhq_key(inside + name) else None,
         )

@@ -516,6 +516,8 @@ def test_ffhq_list_is_read_with_its_split_and_scale(tmp_path, drawn):
     out = tmp_path / 'out'
     arguments = ['--landmarks', str(tmp_path / 'ffhq.json'), '--size', '256', '--workers', '1']
     assert main(['prepare', str(tmp_path / 'ffhq'), '-o', str(out), *arguments]) == 0
+    everything = find_photographs(tmp_path / 'ffhq', tmp_path / 'ffhq.json', val_share=0)
+    assert {photo.split for photo in everything} == {'train'}  # the paper trains on all 70,000
     assert kept_names(out, ['train']) == ['00000/00000_0.png'] and kept_names(out, ['val']) == ['00000/00001_0.png']
     assert (read_image(out / 'train/00000/00000_0.png') == drawn[0][0]).all()  # aligned already: not warped again
     np.testing.assert_allclose(read_landmarks(out / 'val/landmarks.csv')['00000/00001_0.png'], drawn[1][1], atol=0.02)
