@@ -1,14 +1,15 @@
 """From a trained network's file to what ships: the weights in the package, their scores by group, the card's pictures.
 
-    python runs/ship_weights.py NET.pth --name mmrbgan_128_v2 --options options/train_mmrbgan_128_mini.yml --faces FACES
+    python runs/ship_weights.py NET.pth --name mmrbgan_128_v0.2.0 --options options/NAME.yml --faces FACES
 
 writes mmrbgan/weights_files/NAME.safetensors (float16) and its line in SHA256SUMS (a default's file replaces the one
 before it), benchmarks/results/NAME_scores.txt (val256 and val_groups256 of FACES by pose and group, and the demo over
-ninety seeds), docs/images/NAME_drawn.png and NAME_demo.png, and prints the tables that docs/model_card.md shows.
+ninety seeds), docs/images/shipped_drawn_faces.png and demo.png, and prints the tables of docs/model_card.md.
 `--beside` ships it beside the default instead.
 """
 
 import argparse
+import re
 import shutil
 import subprocess
 import sys
@@ -26,7 +27,7 @@ def main() -> None:
     """Write the file, score it, show it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('network', help='net_g_latest.pth of a run, or a .safetensors file')
-    parser.add_argument('--name', required=True, help='with its version, such as mmrbgan_128_v2')
+    parser.add_argument('--name', required=True, help='with its version, such as mmrbgan_128_v0.2.0')
     parser.add_argument('--options', required=True, help="the run's option file, for the degradation of the faces")
     parser.add_argument('--faces', required=True, help='holds val256 and val_groups256')
     parser.add_argument('--beside', action='store_true', help='keep the default')
@@ -42,7 +43,7 @@ def main() -> None:
     scores.append(call('benchmarks/weights.py', str(path), '--demo', str(args.seeds)))
     show(path, args)
     results = ROOT / f'benchmarks/results/{args.name}_scores.txt'
-    results.write_text('\n'.join(scores), encoding='utf-8')
+    results.write_text(without_folders('\n'.join(scores), args.faces), encoding='utf-8')
     print(*tables, scores[-1].splitlines()[-1], results, sep='\n')
 
 
@@ -54,15 +55,17 @@ def write(network: Path, name: str, beside: bool) -> Path:
     path, sums = FOLDER / f'{name}.safetensors', FOLDER / 'SHA256SUMS'
     state = {key: value.half() if value.is_floating_point() else value for key, value in read_state(network).items()}
     write_weights(path, state)
-    if path.stat().st_size > LARGEST:
-        raise SystemExit(f'{path}: {path.stat().st_size / 1e6:.1f} MB are too many for the wheel')
-    kept = [line for line in sums.read_text(encoding='utf-8').splitlines() if line.split()[1] != path.name]
-    if not beside:
-        for line in kept[:1]:
-            (FOLDER / line.split()[1]).unlink()
-        kept = kept[1:]
+    if (size := path.stat().st_size) > LARGEST:
+        path.unlink()
+        raise SystemExit(f'{path}: {size / 1e6:.1f} MB are too many for the wheel')
+    lines = sums.read_text(encoding='utf-8').splitlines()
+    default = FOLDER / lines[0].split()[1]
+    if not beside and default != path:
+        default.unlink()
+        lines = lines[1:]
+    others = [line for line in lines if line.split()[1] != path.name]
     own = f'{sha256_of(path)}  {path.name}'
-    write_text(sums, '\n'.join([*kept, own] if beside else [own, *kept]) + '\n')
+    write_text(sums, '\n'.join([*others, own] if beside else [own, *others]) + '\n')
     return path
 
 
@@ -87,10 +90,16 @@ def show(path: Path, args: argparse.Namespace) -> None:
     """Make the pictures, of drawn faces and of a photograph in the public domain, which anyone may show."""
     images = ROOT / 'docs/images'
     drawn = ['benchmarks/weights.py', str(path), '--options', args.options, '--faces', 'quick-faces/val']
-    call(*drawn, '--metrics', 'psnr', '--sheet', str(images / f'{args.name}_drawn.png'))
+    call(*drawn, '--metrics', 'psnr', '--sheet', str(images / 'shipped_drawn_faces.png'))
     with tempfile.TemporaryDirectory() as folder:
         call('-m', 'mmrbgan.cli', 'restore', '--demo', '--weights', str(path), '-o', folder)
-        shutil.copy(Path(folder) / 'before_after.png', images / f'{args.name}_demo.png')
+        shutil.copy(Path(folder) / 'before_after.png', images / 'demo.png')
+
+
+def without_folders(text: str, faces: str) -> str:
+    """Leave out this machine's folders, and the means that the gains repeat."""
+    kept = [line for line in text.splitlines() if re.match(r'\$|\d+ faces|seed|\S+: face found|  [a-z]|$|    ', line)]
+    return '\n'.join(kept).replace(f'{ROOT}/', '').replace(faces.rstrip('/'), 'FACES') + '\n'
 
 
 def call(*arguments: str) -> str:

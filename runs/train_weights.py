@@ -19,6 +19,9 @@ import tarfile
 import time
 from pathlib import Path
 
+import yaml
+
+GROUPS = '^me_([a-z]+)_'
 ROOT = Path(__file__).resolve().parents[1]
 PART = 15 * 2**20
 SMALL = 'options/train_mmrbgan_128_mini.yml'
@@ -110,6 +113,8 @@ def command(file: str, name: str, args: argparse.Namespace, batch: int, iteratio
         f'name={name}',
         f'datasets:train:dataroot_gt={Path(args.faces).resolve()}/train256',
         f'datasets:val:dataroot_gt={Path(args.faces).resolve()}/val256',
+        f'datasets:val_groups={by_group(file, Path(args.faces).resolve())}',
+        f'val:group_pattern={GROUPS}',
         f'datasets:train:batch_size_per_gpu={batch}',
         f'datasets:train:num_worker_per_gpu={args.workers}',
         f'datasets:train:persistent_workers={str(args.workers > 0).lower()}',
@@ -125,6 +130,13 @@ def command(file: str, name: str, args: argparse.Namespace, batch: int, iteratio
         changes.append(f'train:perceptual_opt:weights={Path(args.features).resolve()}')
     line = [sys.executable, '-m', 'mmrbgan.running.runner', 'train', '-opt', str(ROOT / file), '--auto_resume']
     return [*line, '--force_yml', *changes, *args.set]
+
+
+def by_group(file: str, faces: Path) -> str:
+    """Return the section of a second validation set, whose log line names the group that gains least, as YAML."""
+    section = yaml.safe_load((ROOT / file).read_text(encoding='utf-8'))['datasets']['val']
+    section |= {'name': 'groups', 'dataroot_gt': str(faces / 'val_groups256')}
+    return yaml.safe_dump(section, default_flow_style=True, width=10**6).strip()
 
 
 def start(name: str, line: list[str], work: Path, args: argparse.Namespace) -> subprocess.Popen[bytes]:

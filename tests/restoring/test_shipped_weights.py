@@ -27,7 +27,7 @@ def test_demo_improves_the_face(tmp_path, capsys):
     assert cli.main(['restore', '--demo', '-o', str(tmp_path / 'demo')]) == 0
     printed = capsys.readouterr().out
     gain = float(re.search(r'\(([+-][0-9.]+) dB\)', printed)[1])
-    assert gain > 0, printed
+    assert gain > 0.2, printed  # +0.37 dB when these weights were shipped
     assert sorted(path.name for path in (tmp_path / 'demo').glob('[!.]*')) == [
         'before_after.png',
         'degraded.png',
