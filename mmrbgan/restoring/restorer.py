@@ -29,6 +29,7 @@ from .paste import FaceChange, keep_colour, paste_faces
 from .results import Face, RestoredPhoto
 from .settings import Settings
 from .stage_times import StageTimes
+from .tone import is_neutral, keep_tone
 
 
 @dataclasses.dataclass(eq=False)
@@ -192,7 +193,9 @@ class Restorer:
         chosen = [face for face in job.faces if face.skipped is None]
         if job.settings.color == 'keep':
             with self.times.stage('colour'):
-                restored = [keep_colour(crop, after) for crop, after in zip(job.crops, restored, strict=True)]
+                restored = [
+                    keep_tone(crop, keep_colour(crop, after)) for crop, after in zip(job.crops, restored, strict=True)
+                ]
         with self.times.stage('identity'):
             for face, crop, after in zip(chosen, job.crops, restored, strict=True):
                 self._settle_strength(face, crop, after, job.settings)
@@ -254,7 +257,7 @@ class Restorer:
     def _paste(self, job: Job, background: Picture, changes: list[FaceChange]) -> RestoredPhoto:
         height, width = job.picture.pixels.shape[:2]
         pixels = paste_faces(background.pixels, changes, (width, height), job.settings.detail == 'keep')
-        if job.picture.grey:
+        if job.picture.grey or (job.settings.color == 'keep' and is_neutral(job.picture.pixels)):
             pixels = np.repeat(to_grey(pixels)[:, :, None], 3, 2)
         changed = background is not job.picture or not np.array_equal(pixels, background.pixels)
         detector = getattr(self.detector, 'name', type(self.detector).__name__)

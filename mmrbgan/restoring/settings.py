@@ -23,7 +23,7 @@ class Settings:
     aligned: bool = False
     """The photograph is one aligned face already."""
     color: Literal['keep', 'free'] = 'keep'
-    """keep: slow changes of colour and light are the input's."""
+    """keep: slow changes of colour and light are the input's, and so is the tone of grey and toned photographs."""
     detail: Literal['keep', 'replace'] = 'keep'
     """keep: what is finer than the network's pixels stays in faces larger than the network."""
     measure_identity: bool = False
