@@ -89,6 +89,13 @@ def connect() -> types.ModuleType:
     return basicsr
 
 
+def mend() -> None:
+    """Put in place what basicsr 1.4.2 misses, for whoever imports it later; nothing where it is not installed."""
+    if is_available():
+        for one in (_mend_distutils, _mend_torchvision, _mend_scipy):
+            one()
+
+
 def _record(kind: str, thing: T) -> T:
     _RECORDED[kind].append(thing)
     if _REGISTRIES:
@@ -111,8 +118,7 @@ def _enter(kind: str, thing: Any) -> None:
 def _import_basicsr() -> types.ModuleType:
     if not is_available():
         raise UsageError(f'training and testing need basicsr, which is not installed: {how_to_install()}')
-    for mend in (_mend_distutils, _mend_torchvision, _mend_scipy):
-        mend()
+    mend()
     try:
         with warnings.catch_warnings(), _kept_numpy_errors():
             warnings.simplefilter('ignore')

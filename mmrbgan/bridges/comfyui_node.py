@@ -10,10 +10,13 @@ is spandrel, read our weights.
 
 import contextlib
 import functools
+import re
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from mmrbgan_arch.support.errors import UsageError
 
 from ..restoring.face_choice import CHOICES
 from ..restoring.restorer import Restorer
@@ -41,16 +44,39 @@ class RestoreFaces:
         }
 
     def restore(self, image: Tensor, strength: float, faces: str, weights: str) -> tuple[Tensor, int]:
-        """Restore the batch."""
-        photos = list(image.detach().cpu().clamp(0, 1).permute(0, 3, 1, 2))
-        results = load_restorer(weights).restore_many(photos, Settings(strength=strength, faces=faces))
+        """Restore the batch; a fourth channel (alpha) comes out as it went in.
+
+        Raises:
+            UsageError: an input of another shape, or with values that are no numbers.
+        """
+        _check(image)
+        if not len(image):
+            return image, 0
+        photos = list(image[..., :3].detach().float().cpu().clamp(0, 1).permute(0, 3, 1, 2))
+        try:
+            results = list(load_restorer(weights).restore_many(photos, Settings(strength=strength, faces=faces)))
+        except UsageError as error:
+            raise UsageError(_without_flags(error)) from error
         restored, count = [], 0
         for _, result in results:
             if isinstance(result, Exception):
-                raise result
+                raise UsageError(_without_flags(result)) from result
             restored.append(result.to_tensor().permute(1, 2, 0))
             count += len(result.restored_faces)
-        return torch.stack(restored).to(image.device), count
+        colours = torch.stack(restored).to(image)
+        return torch.cat([colours, image[..., 3:]], -1), count
+
+
+def _check(image: Tensor) -> None:
+    if image.ndim != 4 or image.shape[-1] not in (3, 4) or 0 in image.shape[1:]:
+        raise UsageError(f'image: a batch (b, h, w, 3 or 4) is restored; found {tuple(image.shape)}')
+    if not torch.isfinite(image).all():
+        raise UsageError('image: NaN or infinite values; the node before this one computed them')
+
+
+def _without_flags(error: Exception) -> str:
+    """Return the message without the dashes of a shell: an input of the node is called as the flag."""
+    return re.sub(r'(?<![\w-])--([a-z])', r'\1', str(error)) or type(error).__name__
 
 
 @functools.cache

@@ -273,5 +273,6 @@ class Restorer:
 
 
 def _to_bgr(image: np.ndarray) -> np.ndarray:
-    """Swap red and blue of (h, w, 3), 8 bits out; alpha is dropped."""
-    return np.ascontiguousarray(to_8_bits(image)[:, :, 2::-1])
+    """Swap red and blue of (h, w, 3), 8 bits out; alpha is dropped, grey (h, w) repeated."""
+    image = to_8_bits(image)
+    return np.ascontiguousarray(np.dstack([image] * 3) if image.ndim == 2 else image[:, :, 2::-1])
