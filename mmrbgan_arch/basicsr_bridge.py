@@ -112,7 +112,7 @@ def _enter(kind: str, thing: Any) -> None:
     owner = registry.get(thing.__name__).__module__
     if owner != thing.__module__:
         _LOGGER.warning('%s %s is taken by %s; ours is %s_mmrbgan', kind, thing.__name__, owner, thing.__name__)
-        registry.register(suffix='mmrbgan')(thing)
+        registry._do_register(f'{thing.__name__}_mmrbgan', thing)  # older registries know no suffix
 
 
 def _import_basicsr() -> types.ModuleType:

@@ -319,6 +319,8 @@ class MMRBGANModel(BaseModel):
     def validation(self, dataloader: Any, current_iter: Any, tb_logger: Any, save_img: bool = False) -> None:
         """Restore and score a loader's faces; ``current_iter`` is the run's name in a test, as BasicSR has it."""
         name, validator = dataloader.dataset.opt['name'], self._new_validator()
+        if self.is_train:
+            current_iter = min(current_iter, self.iteration)  # BasicSR's loop counts one too many at its end
         folder = Path(self.opt['path']['visualization'])
 
         def save(path: str, picture: np.ndarray) -> None:

@@ -92,10 +92,19 @@ class Run:
 
     def make_folders(self, opt: dict[str, Any]) -> None:
         """Make fresh folders, on the first rank."""
-        self.set_aside(opt['path'].get('experiments_root') or opt['path']['results_root'])
+        if not self._goes_on_from_nothing():
+            self.set_aside(opt['path'].get('experiments_root') or opt['path']['results_root'])
         if opt['rank'] == 0:
             folders.make_folders(opt['path'])
         processes.wait_for_all()
+
+    def _goes_on_from_nothing(self) -> bool:
+        """Say whether --auto_resume found a folder of a run that was killed before its first checkpoint: it is used."""
+        paths = self.opt['path']
+        if self.opt['rank'] or not (self.opt['auto_resume'] and 'models' in paths and Path(paths['models']).is_dir()):
+            return False
+        folder = checkpointing.CheckpointFolder(Path(paths['models']), Path(paths['training_states']), 0)
+        return folder.remove_interrupted()
 
     @property
     def _is_ours(self) -> bool:

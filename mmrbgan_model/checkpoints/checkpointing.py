@@ -24,7 +24,37 @@ from .run_files import write_run_file
 
 _LOGGER = logging.getLogger(__name__)
 FORMAT = 'mmrbgan-1'
+INTERRUPTED = 'it has no manifest, so its saving was interrupted'
 _STATE_KEYS = {'epoch', 'iter', 'optimizers', 'schedulers'}
+
+
+class _Manifest:
+    """What a manifest says; anything that cannot be is an exception of reading it."""
+
+    def __init__(self, content: dict[str, Any], iteration: int) -> None:
+        self.content = content
+        self.generation = int(content.get('generation', 0))  # 0: written before sets were counted
+        self.files = {name: (int(told['bytes']), str(told['sha256'])) for name, told in content['files'].items()}
+        states = [name for name in self.files if name == f'training_states/{iteration}.state']
+        if content['iter'] != iteration or not states or not len(self.files) > 1:
+            raise ValueError('of another set, or of no files')
+        if any(not re.fullmatch(r'(models|training_states)/[^/]+', name) for name in self.files):
+            raise ValueError('files outside the set')
+        results = content.get('results')
+        self.results = None if results is None else {name: _records(found) for name, found in results.items()}
+        self.validated = set(map(str, content.get('validated', results or ())))
+
+
+def _records(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a validation set's best metrics with their types made sure of."""
+    return {
+        metric: {
+            'better': str(record.get('better', 'higher')),
+            'val': float(record['val']),
+            'iter': int(record['iter']),
+        }
+        for metric, record in found.items()
+    }
 
 
 class CheckpointFolder:
@@ -48,8 +78,8 @@ class CheckpointFolder:
         self._manifest(iteration).unlink(missing_ok=True)
         files = [self._write(self.models / f'net_{label}_{iteration}.pth', held) for label, held in weights.items()]
         files.append(self._write(self.states / f'{iteration}.state', {**state, 'format': FORMAT}))
-        saved_at = files[-1].stat().st_mtime
-        told = {'format': FORMAT, 'iter': iteration, 'saved_at': saved_at, 'files': dict(map(_describe, files))}
+        generation = 1 + max(self._generations(self._iterations('*.json')).values(), default=0)
+        told = {'format': FORMAT, 'iter': iteration, 'generation': generation, 'files': dict(map(_describe, files))}
         self._write_manifest(iteration, told)
 
     def publish(self, iteration: int) -> None:
@@ -65,14 +95,14 @@ class CheckpointFolder:
 
     def note_results(self, iteration: int, results: Mapping[str, Any], validated: Iterable[str]) -> None:
         """Add the best metrics after a validation, which follows the save, and the names of the sets it had."""
-        if self.is_complete(iteration):
-            told = {**self._read_manifest(iteration), 'results': results, 'validated': sorted(validated)}
+        manifest = self._manifest_of(iteration)
+        if manifest is not None:
+            told = {**manifest.content, 'results': results, 'validated': sorted(validated)}
             self._write_manifest(iteration, told)
 
     def prune(self, best: set[int]) -> None:
         """Delete the sets that are neither among the last ``keep`` nor in ``best``; manifests go first."""
-        complete = [int(path.stem) for path in self.states.glob('*.json') if path.stem.isdigit()]
-        for iteration in self._by_age(complete)[: -self.keep] if self.keep else ():
+        for iteration in self._by_age(self._iterations('*.json'))[: -self.keep] if self.keep else ():
             if iteration not in best:
                 self._manifest(iteration).unlink(missing_ok=True)
                 for path in [self.states / f'{iteration}.state', *self._weights(iteration)]:
@@ -82,11 +112,10 @@ class CheckpointFolder:
         """Return the state of the newest complete set; log why newer ones are skipped."""
         for folder in (self.models, self.states):
             remove_partial_files(folder)
-        found = {int(path.stem): path for path in self.states.glob('*.state') if re.fullmatch(r'\d+', path.stem)}
-        for iteration in reversed(self._by_age(found)):
+        for iteration in reversed(self._by_age(self._iterations('*.state'))):
             fault = self.fault(iteration)
             if fault is None:
-                return found[iteration]
+                return self.states / f'{iteration}.state'
             _LOGGER.warning('The checkpoint of iteration %d is skipped: %s', iteration, fault)
         return None
 
@@ -99,45 +128,62 @@ class CheckpointFolder:
         except UsageError as error:
             return str(error)
         if state.get('format') == FORMAT:
-            return 'it has no manifest, so its saving was interrupted'
+            return INTERRUPTED
         return None if self._weights(iteration) else f'there is no {self.models}/net_*_{iteration}.pth'
 
     def _manifest_fault(self, iteration: int) -> str | None:
-        try:
-            files = self._read_manifest(iteration)['files']
-        except (ValueError, KeyError, TypeError):
-            return f'{self._manifest(iteration)} is not readable'
-        for name, told in files.items():
+        manifest = self._manifest_of(iteration)
+        if manifest is None:
+            return f'{self._manifest(iteration)} is not readable, or of another set'
+        for name, (size, digest) in manifest.files.items():
             path = self.states.parent / name
             if not path.is_file():
                 return f'{path} is missing'
-            if path.stat().st_size != told['bytes']:
-                return f'{path} has {path.stat().st_size} bytes instead of {told["bytes"]}'
-            if sha256_of(path) != told['sha256']:
+            if path.stat().st_size != size:
+                return f'{path} has {path.stat().st_size} bytes instead of {size}'
+            if sha256_of(path) != digest:
                 return f'{path} was changed or damaged after it was written'
         return None
 
     def results(self, iteration: int) -> tuple[dict[str, Any] | None, set[str]]:
         """Return what ``note_results`` added to a set, if anything."""
-        manifest = self._read_manifest(iteration) if self.is_complete(iteration) else {}
-        return manifest.get('results'), set(manifest.get('validated', manifest.get('results') or ()))
+        manifest = self._manifest_of(iteration)
+        return (manifest.results, manifest.validated) if manifest else (None, set())
+
+    def remove_interrupted(self) -> bool:
+        """Delete what a run left that was killed before its first set was whole; say whether nothing else is here."""
+        states = self._iterations('*.state')
+        if any(self.states.glob('*.json')) or any(self.models.glob('*_latest.pth')):
+            return False
+        if any(self.fault(iteration) != INTERRUPTED for iteration in states):
+            return False
+        for path in [*(self.states / f'{iteration}.state' for iteration in states), *self.models.glob('net_*.pth')]:
+            path.unlink(missing_ok=True)
+        return True
 
     def _by_age(self, iterations: Iterable[int]) -> list[int]:
-        """Order sets, oldest first, by when they were saved: a run that went back writes lower numbers later.
+        """Order sets, oldest first, by the count of saves that their manifests keep: no clock can be trusted.
 
-        A set without that entry, such as BasicSR's, is as old as its file, but never older than a lower-numbered one.
+        A run that went back writes lower iterations with higher counts. A set that does not tell, such as BasicSR's,
+        is older than those that do.
         """
-        ages, latest = {}, 0.0
-        for iteration in sorted(iterations):
-            try:
-                ages[iteration] = float(self._read_manifest(iteration)['saved_at'])
-            except (OSError, ValueError, KeyError, TypeError):
-                state = self.states / f'{iteration}.state'
-                latest = ages[iteration] = max(latest, state.stat().st_mtime if state.is_file() else 0.0)
-        return sorted(ages, key=lambda iteration: (ages[iteration], iteration))
+        ages = self._generations(iterations := list(iterations))
+        return sorted(iterations, key=lambda iteration: (ages.get(iteration, 0), iteration))
 
-    def _read_manifest(self, iteration: int) -> dict[str, Any]:
-        return json.loads(self._manifest(iteration).read_text(encoding='utf-8'))
+    def _generations(self, iterations: Iterable[int]) -> dict[int, int]:
+        manifests = {iteration: self._manifest_of(iteration) for iteration in iterations}
+        return {iteration: manifest.generation for iteration, manifest in manifests.items() if manifest}
+
+    def _iterations(self, pattern: str) -> list[int]:
+        """Return the numbers of the files in ``training_states`` that are called by an iteration."""
+        return sorted(int(path.stem) for path in self.states.glob(pattern) if re.fullmatch(r'\d+', path.stem))
+
+    def _manifest_of(self, iteration: int) -> '_Manifest | None':
+        """Return a set's manifest; None where there is none or it is damaged."""
+        try:
+            return _Manifest(json.loads(self._manifest(iteration).read_bytes()), iteration)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return None
 
     def _manifest(self, iteration: int) -> Path:
         return self.states / f'{iteration}.json'
