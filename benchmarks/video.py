@@ -1,0 +1,162 @@
+"""What restoring a film costs beside decoding and encoding it, and whether it is steady: speed, flicker, PSNR, motion.
+
+    python benchmarks/video.py                               # the network that ships
+    python benchmarks/video.py --faces FOLDER                # aligned faces with landmarks.csv, else the astronaut
+    python benchmarks/video.py --only quality --keep FOLDER  # and keep the films, to be looked at
+
+The film is made here (benchmarks/moving_faces.py): stills that move, turn in the plane, zoom, talk and blink, a cut in
+the middle, blur, noise and JPEG's blocks, a tone as sound. Numbers go to stdout as Markdown. Times are the process's
+seconds of wall clock and of CPU, decode + encode alone and restoring in turn.
+"""
+
+import argparse
+import resource
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from moving_faces import make_films
+
+from mmrbgan import Restorer, Settings
+from mmrbgan.evaluation.film_scores import score_film
+from mmrbgan.restoring.film.encoding import SegmentWriter, choose_encoding
+from mmrbgan.restoring.film.film_job import FilmFlags, FilmJob, StopSignals
+from mmrbgan.restoring.film.film_restorer import FilmSettings
+from mmrbgan.restoring.film.reading import describe_film, read_frames
+
+SIZES = {'640x360': (640, 360), '1280x720': (1280, 720)}
+DAMAGE = {'640x360': 0.4, '1280x720': 0.3}  # of the size, in which the film is blurred
+BOUND, FLICKER_BOUND, MOTION_BOUND = 2.0, 0.6, 0.5
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--weights', help='default: those shipped')
+    parser.add_argument('--detector', default='auto')
+    parser.add_argument('--faces', type=Path, metavar='FOLDER', help='aligned faces with landmarks.csv')
+    parser.add_argument('--frames', type=int, default=100)
+    parser.add_argument('--repeat', type=int, default=3)
+    parser.add_argument('--threads', type=int, default=2)
+    parser.add_argument('--only', choices=('speed', 'quality'), help='leave the other out')
+    parser.add_argument('--keep', type=Path, metavar='FOLDER', help='where the films go (default: nowhere)')
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    cv2.setNumThreads(args.threads)
+    restorer = Restorer(args.weights, device='cpu', detector=args.detector, mask='ellipse')
+    print(f'{restorer.weights.name}, {restorer.network.size} px, {restorer.network.dtype}, {args.threads} threads\n')
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = args.keep or Path(temporary)
+        if args.only != 'quality':
+            speed(restorer, folder, args)
+        if args.only != 'speed':
+            quality(restorer, folder, args)
+
+
+def made(folder: Path, size: str, faces: int, args: argparse.Namespace) -> tuple[Path, Path]:
+    """Return the true and the damaged film."""
+    place = folder / f'{size}_{faces}'
+    place.mkdir(parents=True, exist_ok=True)
+    if (place / 'film.mp4').is_file():
+        return place / 'true.mkv', place / 'film.mp4'
+    return make_films(place, SIZES[size], args.frames, faces, args.faces, DAMAGE[size])
+
+
+def speed(restorer: Restorer, folder: Path, args: argparse.Namespace) -> None:
+    """Print frames per second and the ratio to decode + encode alone, and milliseconds per frame and stage."""
+    stages = ('view', 'align', 'network', 'steady', 'paste')
+    print(
+        '| film | faces | alone, frames/s | restored, frames/s | ratio, wall | ratio, CPU | '
+        + ' | '.join(stages)
+        + ' |'
+    )
+    print('| --- ' * 2 + '| ---: ' * (4 + len(stages)) + '|')
+    for size in SIZES:
+        for faces in (1, 4):
+            film = made(folder, size, faces, args)[1]
+            restore(restorer, film, folder / 'warm', 1.0)
+            rounds = []
+            for _ in range(args.repeat):
+                restorer.times.seconds.clear()
+                alone = timed(lambda film=film: decode_and_encode(film, folder / 'alone.nut'))
+                ours = timed(lambda film=film: restore(restorer, film, folder / 'speed', 1.0))
+                rounds.append((alone, ours, [1000 * restorer.times.seconds[stage] / args.frames for stage in stages]))
+            walls = [ours[0] / alone[0] for alone, ours, _ in rounds]
+            cpus = [ours[1] / alone[1] for alone, ours, _ in rounds]
+            rates = [args.frames / np.median([one[k][0] for one in rounds]) for k in (0, 1)]
+            cells = [f'{value:.1f}' for value in np.median([one[2] for one in rounds], 0)]
+            print(
+                f'| {size} | {faces} | {rates[0]:.1f} | {rates[1]:.1f} | {np.median(walls):.2f} '
+                f'({min(walls):.2f} to {max(walls):.2f}) | {np.median(cpus):.2f} | ' + ' | '.join(cells) + ' |',
+                flush=True,
+            )
+    print(f'\nStages in ms of wall clock per frame; they overlap. The bound for 1280x720 with one face is {BOUND}.\n')
+
+
+def quality(restorer: Restorer, folder: Path, args: argparse.Namespace) -> None:
+    """Print flicker, PSNR and motion of landmarks, frame by frame and steady."""
+    true, film = made(folder, '640x360', 1, args)
+    found = {}
+    for steady in (0.0, 1.0):
+        output = restore(restorer, film, folder / f'steady_{steady:g}', steady)
+        found[steady] = score_film(output, film, true, restorer.detector)
+    alone, steady = found[0.0], found[1.0]
+    print('| | input | frame by frame | steady | true |\n| --- | ---: | ---: | ---: | ---: |')
+    flicker = [steady.flicker['input'], alone.flicker['restored'], steady.flicker['restored'], steady.flicker['true']]
+    print('| flicker, levels of 255 | ' + ' | '.join(f'{value:.3f}' for value in flicker) + ' |')
+    print(f'| PSNR of faces, dB | {steady.psnr["input"]:.2f} | {alone.psnr["restored"]:.2f} | ', end='')
+    print(f'{steady.psnr["restored"]:.2f} | |')
+    print(f'| motion from the input, px | 0 | {alone.motion["restored"]:.3f} | ', end='')
+    print(f'{steady.motion["restored"]:.3f} | {steady.motion["true"]:.3f} |\n')
+    share = steady.flicker['restored'] / alone.flicker['restored']
+    motion = abs(steady.motion['restored'] - steady.motion['true'])
+    say('flicker of frame by frame', share, share <= FLICKER_BOUND, f'at most {FLICKER_BOUND}')
+    ratio = steady.flicker['restored'] / steady.flicker['input']
+    say('flicker of the input', ratio, ratio <= 1, 'at most 1')
+    gain = steady.psnr['restored'] - alone.psnr['restored']
+    say('dB over frame by frame', gain, gain >= 0, 'at least 0')
+    say('px of motion from the true film', motion, motion <= MOTION_BOUND, f'at most {MOTION_BOUND}')
+    print(f'frames that flicker most: {steady.worst}')
+
+
+def say(what: str, value: float, holds: bool, bound: str) -> None:
+    """Print whether a bound holds."""
+    print(f'{value:.3f} {what}: {"holds" if holds else "FAILS"} ({bound})')
+
+
+def restore(restorer: Restorer, film: Path, output: Path, steady: float) -> Path:
+    """Restore a film and return the result's path."""
+    job = FilmJob(film, output, restorer, Settings(), FilmSettings(steady), FilmFlags(preview='steady' in output.name))
+    return job.run(StopSignals()).output
+
+
+def decode_and_encode(film: Path, output: Path) -> None:
+    """Decode a film and encode it as restoring does, and nothing else."""
+    info = describe_film(film)
+    writer = None
+    for frame in read_frames(info):
+        writer = writer or SegmentWriter(output, info, choose_encoding(info, None, None, False, 1), frame.video)
+        writer.add(frame, frame.video)
+    if writer is not None:
+        writer.close()
+
+
+def timed(work: Callable[[], object]) -> tuple[float, float]:
+    """Return seconds of wall clock and of CPU."""
+    wall, cpu = time.perf_counter(), cpu_seconds()
+    work()
+    return time.perf_counter() - wall, cpu_seconds() - cpu
+
+
+def cpu_seconds() -> float:
+    """Return the seconds of CPU that this process has taken."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+if __name__ == '__main__':
+    main()
