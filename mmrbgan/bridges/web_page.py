@@ -15,6 +15,7 @@ from ..restoring.face_choice import UNCERTAIN, FaceFile
 from ..restoring.files.photo_file import SUFFIXES_BY_FORMAT, output_format, to_8_bits
 from ..restoring.job import summary
 from ..restoring.restorer import Restorer
+from .film_page import add_film_part
 
 TITLE = 'Restore faces'
 HELP = 'Put in a photograph, untick the faces to leave as they are, restore, move the slider, download.'
@@ -41,6 +42,7 @@ def build_page(restorer: Restorer) -> Any:
         one_at_a_time = {'concurrency_limit': 1, 'concurrency_id': 'restorer'}
         photo.change(desk.find, [photo], [marked, ticks, found], **one_at_a_time)
         button.click(desk.restore, [photo, ticks, strength, found], [slider, done, download], **one_at_a_time)
+        add_film_part(gr, restorer, desk.folder, one_at_a_time)
     return page
 
 

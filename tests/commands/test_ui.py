@@ -1,6 +1,7 @@
 """The page, clicked through in headless Chromium: upload, untick a face, restore, download."""
 
 import os
+import re
 import shutil
 
 import numpy as np
@@ -76,3 +77,20 @@ def test_bad_file_is_told_on_the_page(page, tmp_path):
     (tmp_path / 'bad.png').write_bytes(b'bad')
     page.set_input_files('#photo input[type=file]', str(tmp_path / 'bad.png'))
     sync_api.expect(page.get_by_text('not an image').first).to_be_visible(timeout=PATIENCE)
+
+
+def test_a_film_is_restored_and_shown_beside_itself(page, tmp_path):
+    pytest.importorskip('av', reason='PyAV is not installed')
+    from tiny_film import picture, read_film, write_film
+
+    write_film(tmp_path / 'walk.mp4', [picture(t) for t in range(6)])
+    page.get_by_text('A film', exact=True).click()
+    page.set_input_files('#film input[type=file]', str(tmp_path / 'walk.mp4'))
+    sync_api.expect(page.get_by_text('walk.mp4').first).to_be_visible(timeout=PATIENCE)
+    page.click('#restore_film')
+    sync_api.expect(page.locator('#film_done textarea')).to_have_value(re.compile('^6 frames'), timeout=PATIENCE)
+    sync_api.expect(page.locator('#film_preview video').first).to_be_visible(timeout=PATIENCE)
+    with page.expect_download() as download:
+        page.click('#film_download')
+    download.value.save_as(tmp_path / 'restored.mp4')
+    assert len(read_film(tmp_path / 'restored.mp4')[0]) == 6
