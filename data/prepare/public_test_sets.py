@@ -27,7 +27,6 @@ WFLW_TO_68 = (
     *range(0, 33, 2), *range(33, 38), *range(42, 47), *range(51, 60), 60, 61, 63, 64, 65, 67, 68, 69, 71, 72, 73, 75,
     *range(76, 96),
 )  # fmt: skip
-WFLW_BLUR = 5  # place of 'blur' among the six attributes
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -38,13 +37,11 @@ class Candidate:
         name: of the file to write, without its suffix.
         path: of the photograph.
         landmarks: known ones (68 or 5, 2); None: find the largest face.
-        first: to be preferred to those that are not.
     """
 
     name: str
     path: Path
     landmarks: np.ndarray | None = None
-    first: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,8 +121,8 @@ def _of_an_earlier_run(output: Path, folder: Path, names: set[str]) -> set[str]:
 
 
 def choose(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Return the candidates in the order they are taken: preferred ones first, else by a hash of their names."""
-    return sorted(candidates, key=lambda item: (not item.first, hashlib.sha256(item.name.encode()).digest()))
+    """Return the candidates in the order they are taken: at random, by a hash of their names."""
+    return sorted(candidates, key=lambda item: hashlib.sha256(item.name.encode()).digest())
 
 
 def _candidates(name: str, test_set: TestSet, root: Path) -> list[Candidate]:
@@ -249,14 +246,14 @@ def ellipse_landmarks(major: float, minor: float, angle: float, x: float, y: flo
 
 
 def _wflw(root: Path) -> Iterator[Candidate]:
-    """The test list: 98 points, a rectangle, six attributes, the image; blurred faces first."""
+    """The test list: 98 points, a rectangle, six attributes, the image."""
     lists = sorted(root.rglob('list_98pt_rect_attr_test.txt'))
     images = root / 'WFLW_images' if (root / 'WFLW_images').is_dir() else root
     for number, line in enumerate(lists[0].read_text().splitlines() if lists else ()):
         values = line.split()
         points = np.array(values[:196], float).reshape(98, 2)[list(WFLW_TO_68)]
         name = values[206]
-        yield Candidate(f'{Path(name).stem}_{number:04d}', images / name, points, values[200 + WFLW_BLUR] == '1')
+        yield Candidate(f'{Path(name).stem}_{number:04d}', images / name, points)
 
 
 def _find(root: Path, name: str) -> Path | None:
@@ -296,7 +293,7 @@ SETS = {
     ),
     'wflw': TestSet(
         775,
-        f'faces of the test list that are tagged as blurred, then the others, {BY_HASH}',
+        f'faces of the test list at random, {BY_HASH}',
         'https://wywu.github.io/projects/LAB/WFLW.html',
         'WFLW_images/ and WFLW_annotations/list_98pt_rect_attr_train_test/list_98pt_rect_attr_test.txt',
         _wflw,
