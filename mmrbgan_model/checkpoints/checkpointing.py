@@ -112,12 +112,16 @@ class CheckpointFolder:
         """Return the state of the newest complete set; log why newer ones are skipped."""
         for folder in (self.models, self.states):
             remove_partial_files(folder)
+        skipped: dict[int, str | None] = {}
+        chosen = None
         for iteration in reversed(self._by_age(self._iterations('*.state'))):
-            fault = self.fault(iteration)
-            if fault is None:
-                return self.states / f'{iteration}.state'
-            _LOGGER.warning('The checkpoint of iteration %d is skipped: %s', iteration, fault)
-        return None
+            if chosen is None or iteration > chosen:  # of those without a manifest only what looks newer is told
+                skipped[iteration] = self.fault(iteration)
+                chosen = iteration if chosen is None and skipped[iteration] is None else chosen
+        for iteration, fault in skipped.items():
+            if fault is not None:
+                _LOGGER.warning('The checkpoint of iteration %d is skipped: %s', iteration, fault)
+        return None if chosen is None else self.states / f'{chosen}.state'
 
     def fault(self, iteration: int) -> str | None:
         """Say what is wrong with the set of ``iteration``, or return None; BasicSR's plain sets have no manifest."""
