@@ -14,6 +14,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 
@@ -225,15 +226,22 @@ def read_landmark_rows(path: Path) -> Iterator[tuple[str, np.ndarray]]:
         ValueError: a line that is not in the form, named by number.
     """
     with path.open(newline='', encoding='utf-8-sig') as file:  # Excel begins its files with a mark
-        for number, row in enumerate(csv.reader(file), 1):
+        for number, row in enumerate(_rows(file), 1):
             if number == 1 and row[:2] == ['file', 'num_points']:
                 continue
             try:
                 points = np.array(row[3 : 3 + 2 * int(row[1])], np.float32).reshape(int(row[1]), 2)
                 to_68(points)
-            except (ValueError, IndexError) as error:
+            except (ValueError, IndexError, OverflowError, MemoryError) as error:
                 raise ValueError(f'line {number}: {error}') from error
             yield row[0], points
+
+
+def _rows(file: TextIO) -> Iterator[list[str]]:
+    try:
+        yield from csv.reader(file)
+    except csv.Error as error:  # which is no ValueError
+        raise ValueError(str(error)) from error
 
 
 def read_yaws(path: Path) -> dict[str, float]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from mmrbgan_arch.support.atomic_files import write_bytes, write_text
 from mmrbgan_arch.support.errors import UsageError
+from mmrbgan_arch.support.json_text import parse_json
 
 from ..alignment import TEMPLATE_512
 from ..components import LANDMARKS_FILE, write_landmarks
@@ -114,7 +115,10 @@ def _of_an_earlier_run(output: Path, folder: Path, names: set[str]) -> set[str]:
     """Return the images in ``folder``; they must be candidates, or an earlier run's, for they would be scored, too."""
     images, selection = set(list_images(folder)), output / 'selection.json'
     if selection.is_file():
-        names = names | {item['file'] for item in json.loads(selection.read_text(encoding='utf-8'))['files']}
+        try:
+            names = names | {item['file'] for item in parse_json(selection.read_bytes())['files']}
+        except (ValueError, KeyError, TypeError) as error:
+            raise UsageError(f'{selection}: damaged; remove it, or choose another -o') from error
     if foreign := sorted(images - names):
         raise UsageError(f'-o {output}: {folder / foreign[0]} is not of this set; choose another -o, or move it away')
     return images

@@ -15,6 +15,7 @@ import numpy as np
 
 from mmrbgan_arch.support.atomic_files import write_text, writing
 from mmrbgan_arch.support.errors import UsageError
+from mmrbgan_arch.support.json_text import parse_json
 
 FORMAT = 'mmrbgan-evaluation-1'
 RESAMPLES = 1000  # of the bootstrap
@@ -163,14 +164,14 @@ def read_record(path: Path) -> Record:
         UsageError: missing, or not a record.
     """
     try:
-        content = json.loads(path.read_text(encoding='utf-8'))
+        content = parse_json(path.read_bytes())
         if content.pop('format', None) != FORMAT:
             raise ValueError(f'not in the form {FORMAT}')
         content['summaries'] = _summaries(content['summaries'])
         content['poses'] = _read_parts(content['poses'])
         content['groups'] = {name: _read_parts(parts) for name, parts in content.get('groups', {}).items()}
         content['excluded'] = [(name, reason) for name, reason in content['excluded']]
-        return Record(**content)
+        return _checked(Record(**content))
     except OSError as error:
         raise UsageError(f'{path}: {error.strerror or error}; `mmrbgan evaluate` writes such a file') from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -179,6 +180,31 @@ def read_record(path: Path) -> Record:
 
 def _read_parts(content: Sequence[Mapping[str, Any]]) -> list[Part]:
     return [Part(**{**one, 'summaries': _summaries(one['summaries'])}) for one in content]
+
+
+def _checked(record: Record) -> Record:
+    """Raise a ValueError where a field is of another kind than the report takes it for."""
+    texts = {'method': record.method, 'table': record.table, 'device': record.device}
+    tables = {'folders': record.folders, 'hashes': record.hashes, 'provenance': record.provenance}
+    tables |= {'versions': record.versions, 'left_out': record.left_out}
+    wrong = [name for name, value in texts.items() if not isinstance(value, str)]
+    wrong += [name for name, table in tables.items() if not _are_texts(table)]
+    wrong += [] if isinstance(record.count, int) else ['count']
+    named = all(isinstance(row, dict) and isinstance(row.get('name'), str) for row in record.faces)
+    wrong += [] if named else ['faces']
+    summaries = [*record.summaries.values(), *(one for pose in record.poses for one in pose.summaries.values())]
+    wrong += [] if all(_are_numbers(one) for one in summaries) else ['summaries']
+    if wrong or not record.hashes.keys() & {'gt', 'lq', 'restored'}:
+        raise ValueError(f'{", ".join(wrong) or "hashes"}: not of the right kind')
+    return record
+
+
+def _are_texts(table: Any) -> bool:
+    return isinstance(table, dict) and all(isinstance(value, str) for value in table.values())
+
+
+def _are_numbers(summary: Summary) -> bool:
+    return all(value is None or isinstance(value, int | float) for value in (summary.mean, summary.low, summary.high))
 
 
 def _summaries(content: Mapping[str, Mapping[str, Any]]) -> dict[str, Summary]:

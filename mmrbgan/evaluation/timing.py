@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from mmrbgan_arch import basicsr_bridge
 from mmrbgan_arch.support.atomic_files import write_text
 from mmrbgan_arch.support.errors import UsageError
+from mmrbgan_arch.support.json_text import parse_json
 from mmrbgan_model.metrics.tensors import pick_device
 
 from ..restoring.face_network import FaceNetwork
@@ -78,7 +79,7 @@ def read_timings(path: Path) -> list[Timing]:
         UsageError: another file.
     """
     try:
-        return [Timing(**one) for one in json.loads(path.read_text(encoding='utf-8'))['timings']]
+        return [Timing(**one) for one in parse_json(path.read_bytes())['timings']]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f'{path}: not a file of `mmrbgan evaluate --time` ({error})') from error
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mmrbgan_arch.support.atomic_files import write_text, writing
 from mmrbgan_arch.support.errors import UsageError
+from mmrbgan_arch.support.json_text import parse_json
 
 from ..evaluation.record import FORMAT, Record, read_record
 from ..evaluation.timing import FORMAT as TIMING_FORMAT
@@ -68,7 +69,7 @@ def _files(path: Path) -> list[Path]:
 
 def _format(path: Path) -> str | None:
     try:
-        content = json.loads(path.read_text(encoding='utf-8'))
+        content = parse_json(path.read_bytes())
     except (OSError, ValueError):
         return None
     return content.get('format') if isinstance(content, dict) else None
