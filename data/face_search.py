@@ -17,9 +17,9 @@ from tqdm import tqdm
 from .alignment import compose, invert, resize_matrix, warp
 from .detected_face import SAME_FACE, DetectedFace, overlap
 
-MOST_PIXELS = 24_000_000
+MOST_PIXELS = 16_000_000
 """Of the largest scale that is searched whole: larger scans are reduced to it, where a face of 60 px on a page of 100
-megapixels has 29. Finds are looked at again in the scan itself."""
+megapixels has 24. Finds are looked at again in the scan itself."""
 LARGEST_SCALE = 0.7  # of the photograph; it takes half the time, and a face of 20 px still has 14
 STAMP = 100  # pixels of the longer side that are not halved again
 TILE, TILES_SHARE = 1280, 192  # pixels; a face of more is found whole at half the scale
