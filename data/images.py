@@ -225,9 +225,27 @@ def open_lmdb(root: str) -> Any:
     if environment is not None and process != os.getpid():
         environment.close()
     if process != os.getpid():
+        _check_length(Path(root) / 'data.mdb')
         environment = import_lmdb().open(root, readonly=True, lock=False, readahead=False, meminit=False)
         _ENVIRONMENTS[root] = os.getpid(), environment
     return environment
+
+
+def _check_length(path: Path) -> None:
+    """Refuse a file that is shorter than its header says: reading behind its end would kill the process (SIGBUS).
+
+    LMDB begins with two pages that describe it: 16 bytes of page header, magic number, version, address and size of
+    the map, two tables of 48 bytes of which the first holds the page's size, the last page and the transaction.
+    """
+    with path.open('rb') as file:
+        head = file.read(152)
+        page = struct.unpack_from('<I', head, 40)[0] if len(head) == 152 else 0
+        file.seek(page)
+        pages = [found for found in (head, file.read(152)) if len(found) == 152]
+    told = [struct.unpack_from('<QQ', found, 136)[::-1] for found in pages if found[16:20] == b'\xde\xc0\xef\xbe']
+    length = (max(told)[1] + 1) * page if told else 0
+    if not length or path.stat().st_size < length:
+        raise UsageError(f'{path}: damaged or cut off ({path.stat().st_size} of {length} bytes); make the LMDB again')
 
 
 def close_lmdb(root: str | Path) -> None:

@@ -82,3 +82,19 @@ def test_workers_read_what_the_parent_has_open(target, method):
     for one, other in zip(here, loader, strict=True):
         assert torch.equal(one['lq'], other['lq']) and one['gt_path'] == other['gt_path']
         assert one['component_mask'].all() and torch.equal(one['component_boxes'], other['component_boxes'])
+
+
+@pytest.mark.parametrize('share', [0, 0.01, 0.3, 0.7, 0.99])
+def test_a_file_cut_off_is_one_line_and_no_bus_error(tmp_path, share):
+    from mmrbgan_arch.support.errors import UsageError
+    from mmrbgan_data.images import ImageSource, close_lmdb, encode_png
+    from mmrbgan_data.prepare.lmdb_writer import write_lmdb
+
+    png = encode_png(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8))
+    root = tmp_path / 'a.lmdb'
+    write_lmdb(root, [(f'{i}.png', png) for i in range(50)], len(png) * 50)
+    ImageSource(root).read(49)
+    close_lmdb(root)
+    os.truncate(root / 'data.mdb', int(50 * len(png) * share))
+    with pytest.raises(UsageError, match='damaged or cut off'):
+        ImageSource(root).read(49)
