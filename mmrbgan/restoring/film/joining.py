@@ -6,13 +6,11 @@ import heapq
 import itertools
 import logging
 import os
-import secrets
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from mmrbgan_arch.support.atomic_files import MARK
 from mmrbgan_arch.support.errors import UsageError
 
 from .reading import FilmInfo, import_av, open_film, video_stream
@@ -49,7 +47,7 @@ def join_film(
         UsageError: the container takes not even the picture.
     """
     av = import_av()
-    part = output.with_name(f'.mmrbgan{MARK}{secrets.token_hex(8)}{output.suffix}')
+    part = segments[0].with_name(f'joined{output.suffix}')  # what a kill leaves there, the next run clears away
     try:
         with open_film(info.path) as source, av.open(str(part), 'w', options=OPTIONS.get(output.suffix, {})) as target:
             picture = _add_picture(target, segments[0], info)
