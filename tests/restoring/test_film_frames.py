@@ -155,3 +155,9 @@ def test_stages_run_ahead_only_so_far_pass_errors_on_and_end_when_they_are_close
     assert next(stage) == 1
     with pytest.raises(ValueError, match='here'):
         next(stage)
+
+
+def test_a_toned_film_is_told_from_one_in_colour():
+    luma = cv2.cvtColor(FACE, cv2.COLOR_RGB2GRAY)[:, :, None].astype(np.float32) / 255
+    sepia = np.clip(luma * np.float32([1, 0.9, 0.7]), 0, 1)
+    assert moment(sepia, sepia).toned and not moment(FACE.astype(np.float32) / 255, sepia).toned

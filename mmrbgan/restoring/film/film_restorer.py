@@ -19,6 +19,7 @@ from ..identity_guard import guard_strength
 from ..paste import keep_colour
 from ..restorer import Restorer
 from ..settings import Settings
+from ..tone import keep_tone
 from .overlap import ahead
 from .planes import PlaneChange, crop_face, enlarge_planes, paste_changes
 from .reading import FilmFrame, FilmInfo, read_frames
@@ -199,6 +200,8 @@ class FilmRestorer:
             after = steady_face(now, others, self.film_settings.steady)
             if self.settings.color == 'keep':
                 after = keep_colour(now.before, after)
+                if all(each.toned for each in (now, *others)):  # a single frame may be taken for colour
+                    after = keep_tone(now.before, after)
         enlarge = resize_matrix(before.width / frame.video.width, before.height / frame.video.height)
         matrix = compose(face.placed.to_crop(self._size), invert(enlarge))
         return PlaneChange(matrix, now.before, after, face.strength * self._mask(after), face.grey)

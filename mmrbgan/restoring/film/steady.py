@@ -12,6 +12,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from ..tone import tone_of
+
 RADIUS = 4  # frames on either side
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 GUIDE_SIGMA = 1 / 96  # of the crop's side: finer differences of inputs are noise
@@ -28,11 +30,13 @@ class Moment:
         before: (s, s, 3) float32 RGB, the aligned input.
         after: (s, s, 3), restored.
         guide: (s, s) float32, what is compared.
+        toned: the input is grey or toned, as ``tone.tone_of`` tells.
     """
 
     before: np.ndarray
     after: np.ndarray
     guide: np.ndarray
+    toned: bool
 
 
 def moment(before: np.ndarray, after: np.ndarray) -> Moment:
@@ -43,7 +47,8 @@ def moment(before: np.ndarray, after: np.ndarray) -> Moment:
     # The light: by a quarter of the size, for speed.
     small = cv2.resize(fine, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
     light = cv2.GaussianBlur(small, (0, 0), LIGHT_SIGMA * size / 4, borderType=cv2.BORDER_REPLICATE)
-    return Moment(before, after, fine - cv2.resize(light, luma.shape[::-1], interpolation=cv2.INTER_LINEAR))
+    toned = tone_of(before) is not None
+    return Moment(before, after, fine - cv2.resize(light, luma.shape[::-1], interpolation=cv2.INTER_LINEAR), toned)
 
 
 def steady_face(now: Moment, others: Sequence[Moment], steady: float) -> np.ndarray:
