@@ -72,4 +72,4 @@ def test_an_impossible_limit_is_refused(tmp_path, monkeypatch, capsys, limit):
     monkeypatch.chdir(tmp_path)
     tiny_run.make_faces('faces')
     assert tiny_run.start(tiny_run.options(train={'time_limit': limit})) != 0
-    assert 'time_limit must be above 0' in capsys.readouterr().err
+    assert 'error: train.time_limit: ' in capsys.readouterr().err
