@@ -5,14 +5,9 @@ The layout: ``train/`` and ``val/`` (or ``train.lmdb/`` and ``val.lmdb/``), each
 """
 
 import dataclasses
-import itertools
 import os
 import shutil
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +17,8 @@ from mmrbgan_arch.support.atomic_files import write_bytes
 
 from ..components import COMPONENTS_FILE, LANDMARKS_FILE, write_components, write_landmarks
 from ..images import META_FILE, ImageSource, import_lmdb
-from .cropping import Crop, CropSettings, Skip, circles_of, crop_photograph
+from .crop_pool import crop_all
+from .cropping import Crop, CropSettings, Skip, circles_of
 from .journal import SPLITS, Entry, Journal, KeptFace
 from .lmdb_writer import restore_lmdb, write_lmdb
 from .photographs import Photograph, number_of
@@ -30,8 +26,6 @@ from .photographs import Photograph, number_of
 # Of 256. JPEG of quality 50 at 300 px changed at most 9 in 95 of 100 faces; of 600 faces, one in a hundred was nearer
 # than 42 to any of 3,811 others, and none nearer than 13.
 DUPLICATE_BITS = 10
-LONGEST_NAME = 255  # bytes, of one file, on most systems
-IN_FLIGHT = 4  # photographs per worker that may wait for their turn
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +93,11 @@ class DatasetBuilder:
         known = [face for entry in done for face in entry.kept]
         duplicates = Duplicates(known)
         bar = tqdm(
-            self._results(todo), 'photographs', len(photographs), initial=len(photographs) - len(todo), unit='photo'
+            crop_all(todo, self.settings, self.workers),
+            'photographs',
+            len(photographs),
+            initial=len(photographs) - len(todo),
+            unit='photo',
         )
         kept = len(known)
         for photograph, results in bar:
@@ -123,34 +121,6 @@ class DatasetBuilder:
         """Return the names of the crops in the LMDB of ``split``, if there is one."""
         target = self.output / f'{split}.lmdb'
         return set(ImageSource(target).names) if self.use_lmdb and (target / META_FILE).is_file() else set()
-
-    def _results(self, photographs: list[Photograph]) -> Iterator[tuple[Photograph, list[Crop | Skip]]]:
-        """Yield each photograph with its faces, in order; a few are worked on ahead, and no more."""
-        if self.workers <= 1:
-            for photograph in photographs:
-                yield photograph, _crop(photograph, self.settings)
-            return
-        ahead: deque[Photograph] = deque(photographs)
-        while ahead:
-            try:
-                yield from self._pooled(ahead)
-            except (
-                BrokenProcessPool
-            ):  # a decoder or detector crashed its process: the photograph at the head, or near it
-                photograph = ahead.popleft()
-                yield photograph, _crop_alone(photograph, self.settings)
-
-    def _pooled(self, ahead: deque[Photograph]) -> Iterator[tuple[Photograph, list[Crop | Skip]]]:
-        """Yield results and take their photographs from ``ahead`` until it is empty."""
-        # Not forked: OpenCV's and torch's threads do not survive a fork.
-        with ProcessPoolExecutor(self.workers, get_context('spawn'), _keep_to_one_thread) as pool:
-            upcoming = iter(list(ahead))
-            waiting: deque[Future[list[Crop | Skip]]] = deque()
-            while ahead:
-                for photograph in itertools.islice(upcoming, IN_FLIGHT * self.workers - len(waiting)):
-                    waiting.append(pool.submit(_crop, photograph, self.settings))
-                result = waiting.popleft().result()
-                yield ahead.popleft(), result
 
     def _store(self, photograph: Photograph, results: Iterable[Crop | Skip], duplicates: 'Duplicates') -> Entry:
         """Write the crops that are not duplicates; return what became of each face."""
@@ -230,38 +200,6 @@ class Duplicates:
         differing = np.bitwise_xor(self._prints[: len(self._files)], fingerprint)
         distance = np.unpackbits(differing, axis=1).sum(1)
         return self._files[int(distance.argmin())] if len(distance) and distance.min() <= DUPLICATE_BITS else None
-
-
-def _crop(photograph: Photograph, settings: CropSettings) -> list[Crop | Skip]:
-    """Crop one photograph (in a worker); landmarks were asked for and it has none: that is the reason."""
-    if fault := _fault_of_name(photograph):
-        return [Skip('unreadable', fault)]
-    if photograph.landmarks == ():
-        return [Skip('no landmarks', 'the file of landmarks does not name it')]
-    return crop_photograph(photograph.path, settings, photograph.landmarks, photograph.landmarks_side)
-
-
-def _fault_of_name(photograph: Photograph) -> str | None:
-    """Say why no crop can bear this photograph's name, if so."""
-    try:
-        last = photograph.stem.rpartition('/')[2].encode('utf-8')
-    except UnicodeEncodeError:
-        return 'its name is not UTF-8; rename it'
-    return 'its name is too long; rename it' if len(last) + len('_000.png') > LONGEST_NAME else None
-
-
-def _crop_alone(photograph: Photograph, settings: CropSettings) -> list[Crop | Skip]:
-    """Crop one photograph in a process of its own, whose crash is that photograph's reason."""
-    with ProcessPoolExecutor(1, get_context('spawn'), _keep_to_one_thread) as pool:
-        try:
-            return pool.submit(_crop, photograph, settings).result()
-        except BrokenProcessPool:
-            return [Skip('unreadable', 'it crashes the program that reads it')]
-
-
-def _keep_to_one_thread() -> None:
-    """In a new worker, before torch is imported: the processes are the threads."""
-    os.environ['OMP_NUM_THREADS'] = '1'
 
 
 def _lone_validation(photographs: list[Photograph], journal: Journal) -> str | None:

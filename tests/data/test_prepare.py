@@ -19,7 +19,7 @@ from mmrbgan_data.components import COMPONENTS, read_components, read_landmarks,
 from mmrbgan_data.datasets.degradation_dataset import MMRBGANDegradationDataset
 from mmrbgan_data.drawn.drawing import draw_face
 from mmrbgan_data.images import ImageSource, read_image, write_image
-from mmrbgan_data.prepare import builder, cropping
+from mmrbgan_data.prepare import crop_pool, cropping
 from mmrbgan_data.prepare.journal import Journal
 from mmrbgan_data.prepare.photographs import find_photographs, read_ffhq, split_of, unique_stems
 
@@ -113,7 +113,7 @@ def test_two_processes_give_what_one_gives(photos, tmp_path):
 def test_stopped_run_goes_on(photos, monkeypatch, tmp_path):
     whole = prepare(photos)
     shutil.move(whole, tmp_path / 'whole')
-    crop, done = builder.crop_photograph, []
+    crop, done = crop_pool.crop_photograph, []
 
     def stop(path, *rest):
         if len(done) == 3:
@@ -121,11 +121,11 @@ def test_stopped_run_goes_on(photos, monkeypatch, tmp_path):
         done.append(path)
         return crop(path, *rest)
 
-    monkeypatch.setattr(builder, 'crop_photograph', stop)
+    monkeypatch.setattr(crop_pool, 'crop_photograph', stop)
     out = prepare(photos, status=130)
     (out / 'progress.jsonl').write_bytes((out / 'progress.jsonl').read_bytes() + b'{"photo": "cut sho')
     done.clear()
-    monkeypatch.setattr(builder, 'crop_photograph', lambda *args: done.append(args[0]) or crop(*args))
+    monkeypatch.setattr(crop_pool, 'crop_photograph', lambda *args: done.append(args[0]) or crop(*args))
     prepare(photos)
     assert len(done) == 3
     assert (out / 'train/components.json').read_text() == (tmp_path / 'whole/train/components.json').read_text()
@@ -134,7 +134,7 @@ def test_stopped_run_goes_on(photos, monkeypatch, tmp_path):
 def test_second_run_has_nothing_to_do(photos, monkeypatch):
     out = prepare(photos, '--lmdb')
     before = (out / 'train.lmdb' / 'data.mdb').stat().st_mtime_ns
-    monkeypatch.setattr(builder, 'crop_photograph', None)
+    monkeypatch.setattr(crop_pool, 'crop_photograph', None)
     prepare(photos, '--lmdb')
     assert (out / 'train.lmdb' / 'data.mdb').stat().st_mtime_ns == before
 
@@ -343,7 +343,7 @@ def test_stopped_run_goes_on_after_a_move(photos, monkeypatch):
     before = annotated(prepare(photos), ())
     rename(photos, 'a.png', 'moved/a.png')
     with monkeypatch.context() as patch:
-        patch.setattr(builder, 'crop_photograph', Mock(side_effect=KeyboardInterrupt))
+        patch.setattr(crop_pool, 'crop_photograph', Mock(side_effect=KeyboardInterrupt))
         prepare(photos, status=130)
     assert annotated(prepare(photos), ()) == sorted([*before[1:], 'moved/a_0.png'])
 
@@ -418,7 +418,7 @@ def test_nothing_usable_is_one_line(photos, capsys):
 
 
 def test_photograph_that_kills_its_process_is_listed(photos, monkeypatch):
-    monkeypatch.setattr(builder, 'ProcessPoolExecutor', _DyingPool)
+    monkeypatch.setattr(crop_pool, 'ProcessPoolExecutor', _DyingPool)
     out = prepare(photos, '--workers', '2')
     skipped = report(out)['skipped_files']
     assert [(item['photo'], item['reason']) for item in skipped] == [('b.c.png', 'unreadable')]
