@@ -277,14 +277,17 @@ def write_components(path: Path, circles: Mapping[str, np.ndarray], image_size: 
 
 
 def yaw_of(points: np.ndarray) -> float:
-    """Return how far a face (68 or 49, 2) is turned; 0 is frontal, beyond +-0.25 is clearly turned.
+    """Return how far a face (68, 49 or 5, 2) is turned; 0 is frontal, beyond +-0.25 is clearly turned.
 
     It is the nose tip's offset from the middle of the eyes, along the eye line, in eye distances.
     """
-    points = to_68(points)
-    left, right = points[36:42].mean(0), points[42:48].mean(0)
+    if len(points) == 5:
+        left, right, nose = points[:3]
+    else:
+        points = to_68(points)
+        left, right, nose = points[36:42].mean(0), points[42:48].mean(0), points[30]
     axis = right - left
-    return float((points[30] - (left + right) / 2) @ axis / max(float(axis @ axis), 1e-6))
+    return float((nose - (left + right) / 2) @ axis / max(float(axis @ axis), 1e-6))
 
 
 def _row_to_json(row: np.ndarray) -> list[float] | None:

@@ -1,15 +1,17 @@
-"""The paper's test sets (section 4.1) from their public downloads, each in the layout its publisher ships.
+"""The paper's test sets (section 4.1) from their public downloads.
 
-The paper names counts but not files, so ours are chosen by a rule and written down: ``selection.json`` lists every file
-with the source it came from and its SHA-256, and one hash over all. Two people with the same list have the same set.
+The paper names counts and the kind of face, but no files, so ours are chosen by a rule and written down:
+``selection.json`` holds the rule, every file with its score, the source it came from and its SHA-256, and one hash over
+all. Two people with the same list have the same set.
 """
 
 import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,29 +22,11 @@ from mmrbgan_arch.support.json_text import parse_json
 from ..alignment import TEMPLATE_512
 from ..components import LANDMARKS_FILE, write_landmarks
 from ..images import list_images
-from .cropping import Crop, CropSettings, Skip, crop_photograph
-
-# The ellipse of a FDDB face (crown to chin) in an aligned face of 512 px: centre and half of its height.
-ELLIPSE_CENTRE, ELLIPSE_HALF_HEIGHT = np.array([256.0, 268.0]), 200.0
-WFLW_TO_68 = (
-    *range(0, 33, 2), *range(33, 38), *range(42, 47), *range(51, 60), 60, 61, 63, 64, 65, 67, 68, 69, 71, 72, 73, 75,
-    *range(76, 96),
-)  # fmt: skip
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Candidate:
-    """A face that may belong to a set.
-
-    Attributes:
-        name: of the file to write, without its suffix.
-        path: of the photograph.
-        landmarks: known ones (68 or 5, 2); None: find the largest face.
-    """
-
-    name: str
-    path: Path
-    landmarks: np.ndarray | None = None
+from . import public_downloads
+from .crop_pool import crop_all
+from .cropping import Crop, CropSettings, Skip, load_detector
+from .photographs import Photograph
+from .public_downloads import Candidate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,64 +35,119 @@ class TestSet:
 
     Attributes:
         count: of images in the paper.
-        rule: how ours are chosen.
+        candidates: reads a download.
+        order: a key of ``ORDERS``: which of them are taken first.
+        rule: what is a candidate, in words.
         source: where to get it.
         layout: what the unpacked download holds.
-        candidates: reads a download.
         aligned: its images are good, aligned faces; the others are real low quality.
+        detector: finds their faces, unless another is asked for.
     """
 
     __test__ = False  # no test for pytest, in spite of its name
 
     count: int
+    candidates: Callable[[Path], Iterator[Candidate]]
+    order: str
     rule: str
     source: str
     layout: str
-    candidates: Callable[[Path], Iterator[Candidate]]
     aligned: bool = False
+    detector: str = 'centerface'
 
 
-def make_test_set(name: str, root: Path, output: Path, settings: CropSettings) -> str:
-    """Write the set ``name`` from the download in ``root`` into ``output``; return a line that says so.
+@dataclasses.dataclass(frozen=True)
+class Making:
+    """One set in the making.
+
+    Attributes:
+        name: a key of ``SETS``.
+        root: the download.
+        settings: of the crops.
+        seed: of a choice at random.
+        landmarks: a landmarks.csv of the images of a set that is chosen by yaw.
+        workers: processes.
+        skipped: images without a usable face, and why.
+    """
+
+    name: str
+    root: Path
+    settings: CropSettings
+    seed: int = 0
+    landmarks: Path | None = None
+    workers: int = 1
+    skipped: list[dict[str, str]] = dataclasses.field(default_factory=list)
+
+    @property
+    def test_set(self) -> TestSet:
+        """The paper's set."""
+        return SETS[self.name]
+
+    def crops(self, candidates: list[Candidate]) -> Iterator[tuple[Candidate, Crop]]:
+        """Yield every candidate that has a usable face with its crop, in order; note the others."""
+        photographs = [self._photograph(one) for one in candidates]
+        for one, (_, faces) in zip(candidates, crop_all(photographs, self.settings, self.workers), strict=True):
+            if isinstance(faces[0], Skip):
+                self.skip(one, faces[0].reason, faces[0].detail)
+            else:
+                yield one, faces[0]
+
+    def skip(self, candidate: Candidate, reason: str, detail: str) -> None:
+        """Note that a candidate cannot be used."""
+        self.skipped.append({'source': self.relative(candidate), 'reason': reason, 'detail': detail})
+
+    def relative(self, candidate: Candidate) -> str:
+        """Return where the candidate lies in the download."""
+        return candidate.path.relative_to(self.root).as_posix()
+
+    def _photograph(self, candidate: Candidate) -> Photograph:
+        known = TEMPLATE_512 if self.settings.aligned else candidate.landmarks
+        landmarks = None if known is None else (known,)
+        return Photograph(self.relative(candidate), candidate.path, candidate.name, 'test', landmarks)
+
+
+def make_test_set(making: Making, output: Path) -> str:
+    """Write a set into ``output``; return a line that says so.
 
     The images go to ``output/gt`` where the set is good faces to be degraded, to ``output/lq`` where they are bad ones.
 
     Raises:
         UsageError: the download is missing or in another layout, or the folder holds something else.
     """
-    from tqdm import tqdm
-
-    test_set = SETS[name]
-    chosen = choose(_candidates(name, test_set, root))
+    test_set = making.test_set
+    candidates = _candidates(making)
+    if not test_set.aligned and any(candidate.landmarks is None for candidate in candidates):
+        load_detector(making.settings.detector, making.settings.detector_weights)  # what it misses is one line now
     folder = output / ('gt' if test_set.aligned else 'lq')
     folder.mkdir(parents=True, exist_ok=True)
-    earlier = _of_an_earlier_run(output, folder, {f'{candidate.name}.png' for candidate in chosen})
-    settings = dataclasses.replace(settings, min_face=0, min_sharpness=0, aligned=test_set.aligned)
-    files: list[dict[str, str]] = []
-    skipped: list[dict[str, str]] = []
-    landmarks: dict[str, np.ndarray] = {}
-    with tqdm(total=min(test_set.count, len(chosen)), desc=name, unit='face') as bar:
-        for candidate in chosen:
-            if len(files) == test_set.count:
-                break
-            face = _face(candidate, settings)
-            if isinstance(face, Skip):
-                skipped.append(
-                    {'source': _relative(candidate.path, root), 'reason': face.reason, 'detail': face.detail}
-                )
-                continue
-            path = folder / f'{candidate.name}.png'
-            write_bytes(path, face.content)
-            if len(face.landmarks) > 5:
-                landmarks[path.name] = face.landmarks
-            files.append(_record(candidate, root))
-            bar.update()
+    earlier = _of_an_earlier_run(output, folder, {f'{candidate.name}.png' for candidate in candidates})
+    ranked = ORDERS[test_set.order].rank(candidates, making)
+    files, landmarks = _write_crops(ranked, making, folder)
     if landmarks:  # from which `mmrbgan evaluate --by-pose` takes the pose
         write_landmarks(folder / LANDMARKS_FILE, landmarks)
-    line = _finish(name, test_set, output, files, skipped)
+    line = _finish(making, output, len(candidates), files)
     for file in earlier - {item['file'] for item in files}:
         (folder / file).unlink()
     return line
+
+
+def _candidates(making: Making) -> list[Candidate]:
+    name, root, test_set = making.name, making.root, making.test_set
+    try:
+        found = list(test_set.candidates(root)) if root.is_dir() else []
+    except (OSError, ValueError, IndexError, RuntimeError) as error:  # RuntimeError: a list that ends too early
+        raise UsageError(
+            f'--root {root}: not {name} as published ({error}); it should hold {test_set.layout}'
+        ) from error
+    if not found:
+        raise UsageError(
+            f'--root {root}: no {name} here; get it from {test_set.source}; it should hold {test_set.layout}'
+        )
+    by_name = {candidate.name: candidate for candidate in found}
+    for candidate in found:
+        if (other := by_name[candidate.name]) is not candidate:
+            raise UsageError(f'--root {root}: {candidate.path} and {other.path} share a name; leave one of them there')
+    return found
 
 
 def _of_an_earlier_run(output: Path, folder: Path, names: set[str]) -> set[str]:
@@ -124,40 +163,36 @@ def _of_an_earlier_run(output: Path, folder: Path, names: set[str]) -> set[str]:
     return images
 
 
-def choose(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Return the candidates in the order they are taken: at random, by a hash of their names."""
-    return sorted(candidates, key=lambda item: hashlib.sha256(item.name.encode()).digest())
+def _write_crops(
+    ranked: list[Candidate], making: Making, folder: Path
+) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
+    """Write the crops of the first that can be used; return what selection.json says of them, and their landmarks."""
+    from tqdm import tqdm
+
+    files: list[dict[str, Any]] = []
+    landmarks: dict[str, np.ndarray] = {}
+    count = min(making.test_set.count, len(ranked))
+    with tqdm(total=count, desc=making.name, unit='face') as bar:
+        for candidate, face in making.crops(ranked) if count else ():
+            path = folder / f'{candidate.name}.png'
+            write_bytes(path, face.content)
+            if len(face.landmarks) > 5:
+                landmarks[path.name] = face.landmarks
+            files.append(_entry(candidate, making))
+            bar.update()
+            if len(files) == count:
+                break
+    return files, landmarks
 
 
-def _candidates(name: str, test_set: TestSet, root: Path) -> list[Candidate]:
-    try:
-        found = list(test_set.candidates(root)) if root.is_dir() else []
-    except (OSError, ValueError, IndexError, RuntimeError) as error:  # RuntimeError: a list that ends too early
-        raise UsageError(
-            f'--root {root}: not {name} as published ({error}); it should hold {test_set.layout}'
-        ) from error
-    if not found:
-        raise UsageError(
-            f'--root {root}: no {name} here; get it from {test_set.source}; it should hold {test_set.layout}'
-        )
-    return found
-
-
-def _face(candidate: Candidate, settings: CropSettings) -> Crop | Skip:
-    known = None if candidate.landmarks is None else [candidate.landmarks]
-    if settings.aligned:
-        known = [TEMPLATE_512]
-    return crop_photograph(candidate.path, settings, known)[0]
-
-
-def _record(candidate: Candidate, root: Path) -> dict[str, str]:
+def _entry(candidate: Candidate, making: Making) -> dict[str, Any]:
     source = hashlib.sha256(candidate.path.read_bytes()).hexdigest()
-    return {'file': f'{candidate.name}.png', 'source': _relative(candidate.path, root), 'source_sha256': source}
+    entry = {'file': f'{candidate.name}.png', 'source': making.relative(candidate), 'source_sha256': source}
+    return entry if candidate.score is None else {**entry, 'score': round(candidate.score, 4)}
 
 
-def _finish(
-    name: str, test_set: TestSet, output: Path, files: list[dict[str, str]], skipped: list[dict[str, str]]
-) -> str:
+def _finish(making: Making, output: Path, candidates: int, files: list[dict[str, Any]]) -> str:
+    name, test_set, skipped = making.name, making.test_set, making.skipped
     if not files:
         raise UsageError(f'{name}: none of {len(skipped)} images could be used; first: {skipped[0]["detail"]}')
     files.sort(key=lambda item: item['file'])
@@ -167,7 +202,12 @@ def _finish(
         'set': name,
         'count': len(files),
         'count_in_paper': test_set.count,
-        'rule': test_set.rule,
+        'candidates': candidates,
+        'rule': f'{test_set.rule}; {ORDERS[test_set.order].words}',
+        'order': test_set.order,
+        **({'seed': making.seed} if test_set.order == 'random' else {}),
+        **({} if test_set.aligned else {'detector': making.settings.detector}),
+        'size': making.settings.size,
         'sha256': digest,
         'files': files,
         'skipped': skipped,
@@ -179,127 +219,100 @@ def _finish(
     )
 
 
-def _relative(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix()
+def by_yaw(candidates: list[Candidate], making: Making) -> list[Candidate]:
+    """Return the candidates, the most turned first; score: yaw."""
+    try:
+        yaws = public_downloads.celeba_yaws(making.root, making.landmarks)
+    except (OSError, ValueError, IndexError) as error:
+        raise UsageError(
+            f'{making.landmarks or making.root}: its landmarks are not in the published form ({error})'
+        ) from error
+    known = [dataclasses.replace(one, score=yaws[one.name]) for one in candidates if _is_number(yaws.get(one.name))]
+    for one in candidates:
+        if not _is_number(yaws.get(one.name)):
+            making.skip(one, 'no landmarks', 'so that its yaw is not known')
+    return sorted(known, key=lambda one: (-abs(one.score or 0), one.name))
 
 
-def _celeba(root: Path) -> Iterator[Candidate]:
-    """CelebA-HQ as in CelebAMask-HQ; CelebA's test partition where its two lists are there."""
-    folder = next(
-        (path for path in (root / 'CelebA-HQ-img', root / 'CelebAMask-HQ' / 'CelebA-HQ-img') if path.is_dir()), root
-    )
-    partition = _celeba_partition(root)
-    for name in list_images(folder):
-        stem = Path(name).stem
-        if stem.isdigit() and (not partition or stem in partition):
-            yield Candidate(f'{int(stem):05d}', folder / name)
+def by_sharpness(candidates: list[Candidate], making: Making) -> list[Candidate]:
+    """Return the candidates, the least sharp first; score: sharpness of the crop."""
+    from tqdm import tqdm
+
+    crops = tqdm(making.crops(candidates), 'measured', len(candidates), unit='face')
+    scored = [dataclasses.replace(one, score=face.sharpness) for one, face in crops]
+    return sorted(scored, key=lambda one: (one.score, one.name))
 
 
-def _celeba_partition(root: Path) -> set[str]:
-    """Return the numbers of CelebA-HQ's images that CelebA's partition puts into its test set."""
-    mapping, partition = _find(root, 'CelebA-HQ-to-CelebA-mapping.txt'), _find(root, 'list_eval_partition.txt')
-    if mapping is None or partition is None:
-        return set()
-    test = {line.split()[0] for line in partition.read_text().splitlines() if line.split()[1:] == ['2']}
-    rows = (line.split() for line in mapping.read_text().splitlines()[1:])
-    return {row[0] for row in rows if row and row[-1] in test}
+def at_random(candidates: list[Candidate], making: Making) -> list[Candidate]:
+    """Return the candidates in an order that follows from the seed and their names; no score."""
+    return sorted(candidates, key=lambda one: hashlib.sha256(f'{making.seed} {one.name}'.encode()).digest())
 
 
-def _identities(root: Path) -> Iterator[Candidate]:
-    """First image of each identity; LFW's ``peopleDevTest.txt`` limits the identities where it is there."""
-    people = _find(root, 'peopleDevTest.txt')
-    wanted = {line.split()[0] for line in people.read_text().splitlines()[1:] if line.split()} if people else None
-    seen = set()
-    for name in list_images(root):
-        path = root / name
-        identity = path.parent.name
-        if path.parent != root and identity not in seen and (wanted is None or identity in wanted):
-            seen.add(identity)
-            yield Candidate(identity, path)
+def _is_number(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
 
 
-def _fddb(root: Path) -> Iterator[Candidate]:
-    """Every ellipse of the ten folds: ``path``, number of faces, and per face ``major minor angle x y 1``."""
-    for fold in sorted(root.rglob('FDDB-fold-*-ellipseList.txt')):
-        lines = iter(fold.read_text().splitlines())
-        for line in lines:
-            path = _fddb_image(root, line.strip())
-            for number in range(int(next(lines))):
-                values = [float(value) for value in next(lines).split()]
-                yield Candidate(f'{line.strip().replace("/", "_")}_{number}', path, ellipse_landmarks(*values[:5]))
+@dataclasses.dataclass(frozen=True)
+class Order:
+    """Which candidates are taken first: a function, and the same in words."""
+
+    rank: Callable[[list[Candidate], Making], list[Candidate]]
+    words: str
 
 
-def _fddb_image(root: Path, name: str) -> Path:
-    places = (root / 'originalPics' / f'{name}.jpg', root / f'{name}.jpg')
-    return next((place for place in places if place.is_file()), places[0])
-
-
-def ellipse_landmarks(major: float, minor: float, angle: float, x: float, y: float) -> np.ndarray:
-    """Return the five points (5, 2) that an upright face in this ellipse would have.
-
-    Args:
-        major: half of its length, in pixels.
-        minor: half of its width.
-        angle: of its length against the image's x axis, in radians.
-        x: of its middle.
-        y: of its middle.
-    """
-    tilt = angle - math.pi / 2 if angle > 0 else angle + math.pi / 2
-    turn = np.array([[math.cos(tilt), -math.sin(tilt)], [math.sin(tilt), math.cos(tilt)]])
-    return (TEMPLATE_512 - ELLIPSE_CENTRE) * (major / ELLIPSE_HALF_HEIGHT) @ turn.T + (x, y)
-
-
-def _wflw(root: Path) -> Iterator[Candidate]:
-    """The test list: 98 points, a rectangle, six attributes, the image."""
-    lists = sorted(root.rglob('list_98pt_rect_attr_test.txt'))
-    images = root / 'WFLW_images' if (root / 'WFLW_images').is_dir() else root
-    for number, line in enumerate(lists[0].read_text().splitlines() if lists else ()):
-        values = line.split()
-        points = np.array(values[:196], float).reshape(98, 2)[list(WFLW_TO_68)]
-        name = values[206]
-        yield Candidate(f'{Path(name).stem}_{number:04d}', images / name, points)
-
-
-def _find(root: Path, name: str) -> Path | None:
-    return next(iter(sorted(root.rglob(name))), None)
-
-
-BY_HASH = 'taken in the order of the SHA-256 of their names'
+ORDERS = {
+    'yaw': Order(
+        by_yaw,
+        'the most turned first; score: yaw, how far the nose tip is off the middle of the eyes along the eye line, in '
+        'eye distances',
+    ),
+    'sharpness': Order(
+        by_sharpness,
+        'the least sharp first; score: sharpness, the variance of the Laplacian over the middle of the aligned face',
+    ),
+    'random': Order(at_random, 'in the order of the SHA-256 of the seed and the name'),
+}
 SETS = {
     'celeba': TestSet(
         2556,
-        f"CelebA-HQ's images, of CelebA's test partition where its lists are there, {BY_HASH}",
+        public_downloads.celeba,
+        'yaw',
+        "CelebA-HQ's images",
         'https://github.com/switchablenorms/CelebAMask-HQ',
-        'CelebA-HQ-img/*.jpg (and list_eval_partition.txt, CelebA-HQ-to-CelebA-mapping.txt)',
-        _celeba,
+        f"CelebA-HQ-img/*.jpg, {public_downloads.MAPPING_FILE}, and CelebA's {public_downloads.FIVE_POINT_FILES[0]}",
         aligned=True,
     ),
     'lfw': TestSet(
         1610,
-        f'the first image of each identity (of peopleDevTest.txt where it is there), {BY_HASH}',
+        public_downloads.lfw,
+        'sharpness',
+        'every image, its largest face, aligned',
         'http://vis-www.cs.umass.edu/lfw/lfw.tgz',
         'NAME/NAME_0001.jpg',
-        _identities,
     ),
     'fddb': TestSet(
         1629,
-        f"crops by FDDB's ellipses, {BY_HASH}",
+        public_downloads.fddb,
+        'sharpness',
+        'every photograph of the ten folds, its largest face, aligned',
         'http://vis-www.cs.umass.edu/fddb/',
         'originalPics/ and FDDB-folds/FDDB-fold-*-ellipseList.txt',
-        _fddb,
+        detector='retinaface',
     ),
     'webface': TestSet(
         804,
-        f'the first image of each identity, {BY_HASH}',
+        public_downloads.webface,
+        'sharpness',
+        'the first image of each identity, its largest face, aligned',
         'CASIA-WebFace (its authors, on request)',
         'IDENTITY/NUMBER.jpg',
-        _identities,
     ),
     'wflw': TestSet(
         775,
-        f'faces of the test list at random, {BY_HASH}',
+        public_downloads.wflw,
+        'random',
+        'every image of both lists, its largest annotated face, aligned',
         'https://wywu.github.io/projects/LAB/WFLW.html',
-        'WFLW_images/ and WFLW_annotations/list_98pt_rect_attr_train_test/list_98pt_rect_attr_test.txt',
-        _wflw,
+        'WFLW_images/ and WFLW_annotations/list_98pt_rect_attr_train_test/list_98pt_rect_attr_*.txt',
     ),
 }

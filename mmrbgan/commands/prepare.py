@@ -15,6 +15,7 @@ EPILOG = (
     "dlib's 68-point predictor was trained on iBUG 300-W, licensed for research only. With ready --landmarks it "
     'is not used. Run the same command again, and it goes on where it stopped.'
 )
+DEFAULT_DETECTOR = 'centerface'
 SETS = ('celeba', 'lfw', 'fddb', 'webface', 'wflw')
 
 
@@ -41,7 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--aligned', action='store_true', help='the photographs are aligned faces: only scale them')
     parser.add_argument(
-        '--detector', metavar='NAME', default='centerface', help='centerface, dlib, retinaface or retinaface-resnet50'
+        '--detector',
+        metavar='NAME',
+        help='centerface (the default; --set fddb: retinaface), dlib, retinaface or retinaface-resnet50',
     )
     parser.add_argument('--detector-weights', metavar='FILE', help="the detector's file")
     parser.add_argument('--preview', action='store_true', help='only write a sheet of degradations of PHOTOS to -o')
@@ -50,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--set', choices=SETS, help="make one of the paper's test sets from its public download")
     parser.add_argument('--root', type=Path, metavar='DIR', help='for --set: the download, unpacked')
+    parser.add_argument('--seed', type=int, default=0, metavar='N', help='for --set wflw: of the choice at random')
 
 
 def run(args: argparse.Namespace) -> int:
@@ -109,7 +113,8 @@ def _crop_settings(args: argparse.Namespace, paths: list[str]) -> Any:
     is_ffhq = args.landmarks is not None and args.landmarks.suffix == '.json'
     aligned = args.aligned or (is_ffhq and not any(FFHQ_WILD in path for path in paths))
     min_face = args.size / 4 if args.min_face is None else args.min_face
-    return CropSettings(args.size, min_face, args.min_sharpness, args.detector, args.detector_weights, aligned)
+    detector = args.detector or DEFAULT_DETECTOR
+    return CropSettings(args.size, min_face, args.min_sharpness, detector, args.detector_weights, aligned)
 
 
 def _check_detector(settings: Any, has_landmarks: bool) -> None:
@@ -157,12 +162,17 @@ def _degradation_section(path: Path) -> dict[str, Any]:
 
 def _make_set(args: argparse.Namespace, output: Path) -> int:
     from mmrbgan_data.prepare.cropping import CropSettings
-    from mmrbgan_data.prepare.public_test_sets import make_test_set
+    from mmrbgan_data.prepare.public_test_sets import SETS, Making, make_test_set
 
     if args.root is None:
         raise UsageError(f'--set {args.set} needs --root DIR, the folder of its unpacked download')
-    settings = CropSettings(args.size, detector=args.detector, detector_weights=args.detector_weights)
-    _say(make_test_set(args.set, args.root, output, settings))
+    test_set = SETS[args.set]
+    if args.landmarks and test_set.order != 'yaw':
+        raise UsageError(f'--landmarks: --set {args.set} is not chosen by them; leave it out')
+    detector = args.detector or test_set.detector
+    settings = CropSettings(args.size, 0, 0, detector, args.detector_weights, test_set.aligned)
+    making = Making(args.set, args.root, settings, args.seed, args.landmarks, args.workers)
+    _say(make_test_set(making, output))
     return 0
 
 
