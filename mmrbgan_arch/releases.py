@@ -1,5 +1,6 @@
 """Public weights by name: files of ``public_weights`` that belong together, fetched and converted for use here."""
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,16 +91,20 @@ def get(name: str, offline: bool = False) -> list[Path]:
     """
     from .weights_io import write_networks
 
-    release, raw = release_of(name), cache_folder('weights')
-    missing = [file for file in release.takes if not (raw / file.name).is_file()]
-    trouble = _fetch_all(release, missing, raw, offline)
+    release, raw, networks = release_of(name), cache_folder('weights'), dict[str, 'nn.Module']()
+
+    def convert(key: str, path: Path) -> None:
+        ours, read = release.files[key]
+        networks[ours] = read(path)
+
+    missing = [key for key in release.files if not (raw / FILES[key].name).is_file()]
+    trouble = _fetch_all(missing, raw, convert, offline)
     here = {key: raw / FILES[key].name for key in release.files if (raw / FILES[key].name).is_file()}
     for path in here.values():
         check_pinned(path)
-    networks = {
-        release.files[key][0]: _convert(release, key, path, FILES[key] in missing) for key, path in here.items()
-    }
-    for path in here.values():
+    for key, path in here.items():
+        if key not in missing:
+            convert(key, path)
         pin(path)
     write_networks(networks, raw / name)
     if trouble:
@@ -108,29 +113,17 @@ def get(name: str, offline: bool = False) -> list[Path]:
     return [raw / name / file for file in release.gives]
 
 
-def _fetch_all(release: Release, missing: list[PublicFile], folder: Path, offline: bool) -> str:
-    """Fetch what is missing; return what went wrong and the way out, or ''."""
+def _fetch_all(missing: list[str], folder: Path, convert: Callable[[str, Path], None], offline: bool) -> str:
+    """Fetch from the first address whose file converts; return what went wrong and the way out, or ''."""
     if missing and offline:
         return f'--offline: {_by_hand(missing, folder)}'
-    failed: dict[PublicFile, str] = {}
-    for file in missing:
+    failed: dict[str, str] = {}
+    for key in missing:
         try:
-            file.fetch(folder)
+            FILES[key].fetch(folder, functools.partial(convert, key))
         except FetchError as error:
-            failed[file] = f'{file.name} could not be fetched ({error})'
+            failed[key] = f'{FILES[key].name} could not be fetched ({error})'
     return f'{"; ".join(failed.values())}; {_by_hand(list(failed), folder)}' if failed else ''
-
-
-def _convert(release: Release, key: str, path: Path, fetched: bool) -> 'nn.Module':
-    """Convert; what was just fetched and is not the weights is not kept."""
-    try:
-        return release.files[key][1](path)
-    except UsageError as error:
-        if not fetched:
-            raise
-        path.unlink(missing_ok=True)
-        way_out = _by_hand([FILES[key]], path.parent)
-        raise UsageError(f'{error}; removed what was fetched, {path.name}; {way_out}') from error
 
 
 def find(name: str) -> Path | None:
@@ -158,6 +151,6 @@ def release_of(name: str) -> Release:
     return RELEASES[name]
 
 
-def _by_hand(missing: list[PublicFile], folder: Path) -> str:
-    addresses = ' and '.join(' or '.join(file.urls) for file in missing)
+def _by_hand(missing: list[str], folder: Path) -> str:
+    addresses = ' and '.join(' or '.join(FILES[key].urls) for key in missing)
     return f'fetch {addresses} by hand, put it into {folder} (MMRBGAN_HOME chooses another place) and run this again'

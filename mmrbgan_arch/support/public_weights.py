@@ -4,11 +4,12 @@ A file is at the path the user names, else in our cache folder or torch's, else 
 or, where that fails, from a mirror: the releases of another project that uses the same file.
 """
 
+import functools
 import importlib.util
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,22 +62,28 @@ class PublicFile:
         found = re.search(r'-([0-9a-f]{8})\.\w+$', self.name)
         return found[1] if found else ''
 
-    def fetch(self, folder: Path) -> Path:
+    def fetch(self, folder: Path, check: Callable[[Path], object] | None = None) -> Path:
         """Fetch it into ``folder``, with its SHA-256 compared to what its name states; return its path.
+
+        Args:
+            folder: where it goes.
+            check: called with the whole file; a UsageError of it sends us to the next address.
 
         Raises:
             FetchError: no address gave it.
         """
         path = folder / self.name
-        fetch_first(self.urls, path, self._check)
+        fetch_first(self.urls, path, functools.partial(self._check, check))
         return path
 
-    def _check(self, path: Path) -> None:
+    def _check(self, check: Callable[[Path], object] | None, path: Path) -> None:
         with path.open('rb') as file:
             start = file.read(40)
         if self.name.endswith(('.pth', '.pt')) and not start.startswith(_PYTORCH):
             raise UsageError(f'it begins with {start.decode("utf-8", "replace")!r}, a page rather than weights')
         check_beginning(path, self.digest)
+        if check is not None:
+            check(path)
 
 
 FILES = {

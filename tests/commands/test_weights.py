@@ -139,6 +139,45 @@ def test_get_says_that_no_licence_is_stated(release, capsys):
     assert 'states no licence' in capsys.readouterr().out
 
 
+@pytest.mark.parametrize('trouble', ['slow', 'cut off', 'silent', 'page', 'another network', 'damaged', 'redirected'])
+def test_get_gives_the_networks_whatever_the_authors_server_does(release, mirror, home, monkeypatch, trouble):
+    true = release.files
+    mirror.files = dict(true)
+    for key in ('gpen_512', 'gpen_512_d'):
+        move(monkeypatch, key, release.url, mirror.url)
+    if trouble == 'slow':
+        release.pause = 0.2
+    elif trouble == 'silent':
+        monkeypatch.setattr(fetching, 'TIMEOUT', 0.3)
+        release.pause, release.bytes_left = 30, 10
+    elif trouble == 'cut off':
+        release.bytes_left = max(map(len, true.values())) // 3
+    elif trouble == 'redirected':
+        release.redirects = {f'/{name}': f'{mirror.url}{name}' for name in FILES}
+    else:
+        wrong = {'page': b'<html>', 'another network': bytes_of({'x': torch.zeros(1)})}
+        release.files = {name: wrong.get(trouble, content[: len(content) // 2]) for name, content in true.items()}
+    assert cli.main(['weights', 'get', 'gpen-bfr-512']) == 0
+    assert all((home / name).read_bytes() == content for name, content in true.items())
+    assert load_network(releases.find('gpen-bfr-512')).out_size == 32
+    assert bool(mirror.asked) == (trouble not in ('slow', 'cut off'))
+
+
+def test_get_goes_on_where_the_command_before_was_cut_off(release, home, capsys):
+    whole = len(release.files[FILES[0]])
+    release.bytes_left = 1 + whole // 10
+    assert cli.main(['weights', 'get', 'gpen-bfr-512']) == 2
+    assert 'run it again to go on' in line_of(capsys)
+    had = (home / f'{FILES[0]}.part').stat().st_size
+    assert 0 < had < whole
+    release.bytes_left = None
+    release.asked.clear()
+    assert cli.main(['weights', 'get', 'gpen-bfr-512']) == 0
+    assert release.asked[0]['Range'] == f'bytes={had}-'
+    assert (home / FILES[0]).read_bytes() == release.files[FILES[0]]
+    assert list(home.glob('*.part*')) == []
+
+
 def test_second_get_asks_nothing(release):
     releases.get('gpen-bfr-512')
     release.asked.clear()
