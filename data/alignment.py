@@ -8,7 +8,6 @@ every scale above 1) pastes faces half a pixel off.
 
 import cv2
 import numpy as np
-from skimage.transform import estimate_transform
 
 from .components import REFERENCE_SIZE, to_68
 
@@ -22,6 +21,7 @@ TEMPLATE_512 = np.array(
         [313.08905, 371.15118],
     ]
 )
+COMPLEX = np.array([1, 1j])
 FINE_ENOUGH = 1.5  # largest enlargement that cv2.warpAffine may do itself
 REFLECTIONS = 4  # OpenCV reflects step by step; a face almost outside its photograph would take minutes
 LEFT_EYE, RIGHT_EYE, NOSE_TIP, MOUTH_CORNERS = slice(36, 42), slice(42, 48), 30, (48, 54)  # of iBUG's 68 points
@@ -64,9 +64,14 @@ def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: all source points fall together.
     """
-    if np.square(source - source.mean(0)).sum() < 1e-9:
+    middle = source.mean(0)
+    spread = (source - middle) @ COMPLEX
+    weight = np.square(np.abs(spread)).sum()
+    if weight < 1e-9:
         raise ValueError('the landmarks fall together; no alignment')
-    return estimate_transform('similarity', source, target).params[:2]
+    turn = spread.conj() @ ((target - target.mean(0)) @ COMPLEX) / weight  # scale and rotation are one complex factor
+    linear = np.array([[turn.real, -turn.imag], [turn.imag, turn.real]])
+    return np.column_stack([linear, target.mean(0) - linear @ middle])
 
 
 def apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:

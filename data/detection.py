@@ -194,6 +194,12 @@ def make_detector(
     return DETECTORS[detector](weights, device)
 
 
+def is_retinaface(detector: str | Detector, weights: str | os.PathLike[str] | None) -> bool:
+    """Say whether ``make_detector`` makes a RetinaFace of these."""
+    name = _automatic(weights) if detector == 'auto' else detector
+    return isinstance(name, str) and name.startswith('retinaface')
+
+
 def _automatic(weights: str | os.PathLike[str] | None) -> str:
     if weights is not None and Path(weights).suffix != '.onnx':
         return 'retinaface'

@@ -57,8 +57,9 @@ class GFPGANer(Restorer):
         bg_upsampler: Any = None,
         device: Any = None,
     ) -> None:
-        settings = Settings(scale=upscale)
-        super().__init__(_own_weights(model_path), device='auto' if device is None else str(device), settings=settings)
+        chosen, settings = 'auto' if device is None else str(device), Settings(scale=upscale)
+        super().__init__(_own_weights(model_path), device=chosen, engine='torch', settings=settings)
+        assert isinstance(self.network, FaceNetwork)
         self.bg_upsampler = bg_upsampler
         self.gfpgan = FaceModule(self.network)
         self.face_helper = FaceHelper(upscale)

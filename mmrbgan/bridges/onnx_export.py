@@ -4,6 +4,7 @@ Input and output are (batch, 3, size, size) RGB in [-1, 1], single aligned faces
 no noise, so there is nothing to fix.
 """
 
+import copy
 import functools
 import io
 import warnings
@@ -66,6 +67,38 @@ def export_onnx(network: 'nn.Module', example: 'Tensor') -> tuple[bytes, 'Run']:
 
     runtime = _import('onnxruntime')
     _import('onnx')
+    content = _to_onnx(network, example)
+    session = runtime.InferenceSession(content, providers=['CPUExecutionProvider'])
+    return content, lambda batch: torch.from_numpy(session.run(None, {'input': batch.numpy()})[0])
+
+
+def graph_without_weights(network: 'nn.Module', size: int) -> bytes:
+    """Return ONNX whose weights are to be given by their names when it is opened (``OnnxNetwork`` does).
+
+    Raises:
+        UsageError: the package onnx is missing.
+    """
+    import torch
+
+    onnx = _import('onnx')
+    network = copy.deepcopy(network).eval()
+    for value in network.state_dict().values():
+        value.uniform_()  # the exporter would make one tensor of two that are alike
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        model = onnx.load_model_from_string(_to_onnx(network, torch.zeros(2, 3, size, size), fold=False))
+    for tensor in model.graph.initializer:
+        length = len(tensor.raw_data)
+        tensor.ClearField('raw_data')
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+        for key, value in (('location', 'given'), ('offset', '0'), ('length', str(length))):
+            tensor.external_data.add(key=key, value=value)
+    return bytes(model.SerializeToString())
+
+
+def _to_onnx(network: 'nn.Module', example: 'Tensor', fold: bool = True) -> bytes:
+    import torch
+
     stream = io.BytesIO()
     torch.onnx.export(
         network,
@@ -75,10 +108,10 @@ def export_onnx(network: 'nn.Module', example: 'Tensor') -> tuple[bytes, 'Run']:
         output_names=['output'],
         dynamic_axes={'input': {0: 'batch'}, 'output': {0: 'batch'}},
         opset_version=OPSET,
+        do_constant_folding=fold,
         dynamo=False,  # the older exporter needs no further package and is many times faster
     )
-    session = runtime.InferenceSession(stream.getvalue(), providers=['CPUExecutionProvider'])
-    return stream.getvalue(), lambda batch: torch.from_numpy(session.run(None, {'input': batch.numpy()})[0])
+    return stream.getvalue()
 
 
 def export_torchscript(network: 'nn.Module', example: 'Tensor') -> tuple[bytes, 'Run']:

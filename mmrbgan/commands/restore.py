@@ -34,6 +34,13 @@ def add_restorer_arguments(parser: argparse.ArgumentParser) -> None:
         '--weights', metavar='FILE|NAME', help='yours, or the name of converted public ones (default: those shipped)'
     )
     group.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:1, mps (default: %(default)s)')
+    group.add_argument(
+        '--engine',
+        default='auto',
+        metavar='auto|torch|onnx',
+        help='onnx: by onnxruntime, on the CPU; auto: that where it is installed, starts sooner and gives the same, '
+        'else torch (default: %(default)s)',
+    )
     group.add_argument('--batch', type=int, help='faces at once (default: as many as fit; halved when memory runs out)')
     group.add_argument(
         '--precision',

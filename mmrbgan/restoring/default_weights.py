@@ -30,7 +30,7 @@ def choose_weights(weights: str | os.PathLike[str] | None) -> Path:
 
 
 def packaged_weights(folder: Path = PACKAGED) -> Path:
-    """Return the default network's file inside the package, its SHA-256 checked.
+    """Return the default network's file inside the package, the SHA-256 of it and of its graph checked.
 
     Raises:
         UsageError: none ships, or it is not what was shipped.
@@ -38,11 +38,12 @@ def packaged_weights(folder: Path = PACKAGED) -> Path:
     sums = folder / SUMS_FILE
     if not sums.is_file():
         raise UsageError(NO_WEIGHTS)
-    digest, name = sums.read_text(encoding='utf-8').split()[:2]
-    path = folder / name
-    if not path.is_file() or sha256_of(path) != digest:
-        raise UsageError(f'{path}: missing or not as it was shipped (SHA-256); install mmrbgan again')
-    return path
+    shipped = [line.split() for line in sums.read_text(encoding='utf-8').splitlines()]
+    default = folder / shipped[0][1]
+    for digest, path in ((digest, folder / name) for digest, name in shipped):
+        if path.stem == default.stem and not (path.is_file() and sha256_of(path) == digest):
+            raise UsageError(f'{path}: missing or not as it was shipped (SHA-256); install mmrbgan again')
+    return default
 
 
 def _no_such(weights: str | os.PathLike[str]) -> Path:

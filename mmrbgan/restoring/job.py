@@ -21,12 +21,14 @@ from .before_after import before_after_sheet
 from .face_choice import CHOICES, read_face_file
 from .files.output_folder import OutputFolder, list_inputs
 from .files.photo_file import KNOWN_SUFFIXES, SUFFIXES_BY_FORMAT, Picture, encode_picture, output_format
+from .onnx_network import OnnxNetwork
 from .restorer import Restorer
 from .results import RestoredPhoto
 from .settings import Settings
 
 RESTORER_FLAGS = (
-    'device', 'batch', 'precision', 'detector', 'detector_weights', 'mask', 'recogniser', 'recogniser_weights',
+    'device', 'engine', 'batch', 'precision', 'detector', 'detector_weights', 'mask', 'recogniser',
+    'recogniser_weights',
 )  # fmt: skip
 RestoreFilms = Callable[[argparse.Namespace, Sequence[tuple[Path, PurePosixPath]], Restorer, Settings], int]
 REPORT = 'faces.json'
@@ -86,8 +88,10 @@ def describe(restorer: Restorer, is_default: bool) -> str:
     """Return one line: which network runs where."""
     weights = f"the package's own weights ({restorer.weights.name})" if is_default else str(restorer.weights)
     network = restorer.network
+    by = 'onnxruntime' if isinstance(network, OnnxNetwork) else 'torch'
+    precision = str(network.dtype).removeprefix('torch.')
     return (
-        f'{weights}: faces of {network.size} px on {restorer.device}, {str(network.dtype).removeprefix("torch.")}, '
+        f'{weights}: faces of {network.size} px by {by} on {restorer.device}, {precision}, '
         f'batches of {network.batch}; detector {getattr(restorer.detector, "name", "own")}'
     )
 

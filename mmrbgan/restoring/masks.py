@@ -4,6 +4,7 @@ With ParseNet's weights (facexlib) the mask follows face and hair; without, it i
 """
 
 import functools
+import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -50,13 +51,19 @@ def choose_mask(name: str, device: str = 'cpu') -> MaskMaker:
         UsageError: an unknown name, or ParseNet's weights cannot be had.
     """
     if name == 'auto':
-        name = 'parsenet' if local_file(FILES['parsenet']) else 'ellipse'
+        name = 'parsenet' if is_parsenet(name) else 'ellipse'
     if name == 'ellipse':
         return ellipse_mask
     if name == 'parsenet':
         path = find_weights(FILES['parsenet'], None, '--mask', 'take --mask ellipse')
         return functools.partial(parsenet_mask, load_parsenet(path, device))
     raise UsageError(f'--mask {name}: known are auto, ellipse and parsenet')
+
+
+def is_parsenet(name: str) -> bool:
+    """Say whether ``choose_mask`` takes ParseNet for ``name``."""
+    here = local_file(FILES['parsenet']) is not None and importlib.util.find_spec('facexlib') is not None
+    return name == 'parsenet' or (name == 'auto' and here)
 
 
 def parsenet_mask(network: Any, face: np.ndarray, landmarks: np.ndarray, matrix: np.ndarray) -> np.ndarray:

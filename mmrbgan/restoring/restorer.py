@@ -8,28 +8,31 @@ import dataclasses
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mmrbgan_arch.support.errors import UsageError
 from mmrbgan_data.alignment import alignment_matrix, resize_matrix, warp
 from mmrbgan_data.detected_face import Detector
-from mmrbgan_data.detection import make_detector
+from mmrbgan_data.detection import is_retinaface, make_detector
 
 from .default_weights import choose_weights
 from .face_choice import FaceFile, choose_faces
-from .face_network import FaceNetwork, pick_device
 from .files.inputs import Photo, as_picture
 from .files.photo_file import Picture, resize_picture, to_8_bits, to_bytes, to_grey
 from .files.stream import stream
 from .identity_guard import Similarity, guard_strength, known_recogniser, load_similarity
-from .masks import choose_mask
+from .masks import choose_mask, is_parsenet
+from .onnx_network import OnnxNetwork, pick_engine
 from .paste import FaceChange, keep_colour, paste_faces
 from .results import Face, RestoredPhoto
 from .settings import Settings
 from .stage_times import StageTimes
 from .tone import is_neutral, keep_tone
+
+if TYPE_CHECKING:
+    from .face_network import FaceNetwork
 
 
 @dataclasses.dataclass(eq=False)
@@ -54,6 +57,7 @@ class Restorer:
     Args:
         weights: .pth or .safetensors of ours, the name of a converted public release, or None for the packaged ones.
         device: auto, cpu, cuda, cuda:1, mps.
+        engine: torch, onnx (onnxruntime, on the CPU), or auto: onnx where that starts sooner and gives the same.
         detector: auto (centerface), centerface, dlib, retinaface, retinaface-resnet50, or a callable from RGB uint8
             (h, w, 3) to faces.
         detector_weights: path of CenterFace's or RetinaFace's file.
@@ -73,6 +77,7 @@ class Restorer:
         weights: str | os.PathLike[str] | None = None,
         *,
         device: str = 'auto',
+        engine: str = 'auto',
         detector: str | Detector = 'auto',
         detector_weights: str | os.PathLike[str] | None = None,
         mask: str = 'auto',
@@ -84,8 +89,13 @@ class Restorer:
     ) -> None:
         self.settings = settings or Settings()
         self.weights = choose_weights(weights)
-        self.device = pick_device(device)
-        self.network = self._load_network(precision, batch)
+        needs_torch = is_retinaface(detector, detector_weights) or is_parsenet(mask) or recogniser != 'dlib'
+        self.device: Any = 'cpu'
+        self.network: FaceNetwork | OnnxNetwork
+        if pick_engine(engine, self.weights, device, precision, needs_torch) == 'onnx':
+            self.network = OnnxNetwork(self.weights, batch)
+        else:
+            self.network = self._load_network(device, precision, batch)
         self.detector = make_detector(detector, detector_weights, str(self.device))
         self.mask = choose_mask(mask, str(self.device))
         self.times = StageTimes()
@@ -207,10 +217,13 @@ class Restorer:
             ]
             return self._paste(job, background, changes)
 
-    def _load_network(self, precision: str, batch: int | None) -> FaceNetwork:
+    def _load_network(self, device: str, precision: str, batch: int | None) -> 'FaceNetwork':
         from mmrbgan_arch import MMRBGAN
         from mmrbgan_arch.weights_io import load_network
 
+        from .face_network import FaceNetwork, pick_device
+
+        self.device = pick_device(device)
         network = load_network(self.weights)
         if not isinstance(network, MMRBGAN):
             raise UsageError(f'{self.weights}: holds {type(network).__name__}, which restores nothing; give a MMRBGAN')

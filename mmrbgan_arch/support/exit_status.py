@@ -20,11 +20,16 @@ def guarded(command: Callable[[argparse.Namespace], int], args: argparse.Namespa
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more at its exit
         return PIPE_STATUS
     except ValueError as error:
-        from .errors import UsageError  # brings torch along, for which `--help` does not wait
+        from .errors import UsageError
 
         if not isinstance(error, UsageError):
             raise
         sys.stderr.write(f'error: {one_line(error)}\n')
+        return USAGE_STATUS
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith('mmrbgan'):
+            raise
+        sys.stderr.write(f'error: this needs the package {error.name}, which is not installed; `pip install mmrbgan`\n')
         return USAGE_STATUS
     except KeyboardInterrupt:
         sys.stderr.write('interrupted\n')

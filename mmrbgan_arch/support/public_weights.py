@@ -9,6 +9,7 @@ import importlib.util
 import logging
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,13 +129,19 @@ def local_file(file: PublicFile, path: str | os.PathLike[str] | None = None) -> 
 def _places(file: PublicFile) -> Iterator[Path]:
     yield cache_folder('weights') / file.name
     if file.package is None:
-        import torch
-
-        yield Path(torch.hub.get_dir()) / 'checkpoints' / file.name
+        yield _torch_hub() / 'checkpoints' / file.name
         return
     spec = importlib.util.find_spec(file.package)  # located, not imported: this one needs pkg_resources
     if spec is not None and spec.origin is not None:
         yield Path(spec.origin).parent / file.folder / file.name
+
+
+def _torch_hub() -> Path:
+    """Return torch's own cache folder, without the seconds that importing torch takes."""
+    if 'torch' in sys.modules:
+        return Path(sys.modules['torch'].hub.get_dir())
+    caches = os.environ.get('XDG_CACHE_HOME', '~/.cache')
+    return Path(os.environ.get('TORCH_HOME', f'{caches}/torch')).expanduser() / 'hub'
 
 
 def find_weights(file: PublicFile, path: str | os.PathLike[str] | None, option: str, way_out: str) -> Path:

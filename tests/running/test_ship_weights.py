@@ -1,4 +1,4 @@
-"""runs/ship_weights.py: the default's file is replaced and its hash is the first, another one ships beside it."""
+"""runs/ship_weights.py: the default's files are replaced, their hashes come first; another ships beside it."""
 
 import importlib.util
 from pathlib import Path
@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from mmrbgan.restoring.default_weights import packaged_weights
+from mmrbgan.restoring.onnx_network import OnnxNetwork
 from mmrbgan_arch import MMRBGAN, load_network
 from mmrbgan_arch.weights_io import write_weights
 
@@ -31,24 +32,29 @@ def network(tmp_path):
     return tmp_path / 'net_g_latest.pth'
 
 
+def listed(folder):
+    return [line.split()[1] for line in (folder / 'SHA256SUMS').read_text().splitlines()]
+
+
 def test_the_default_is_replaced(script, network, tmp_path):
     path = script.write(network, 'new_v2', beside=False)
     assert packaged_weights(tmp_path) == path and not (tmp_path / 'old.safetensors').exists()
     assert load_network(path).out_size == 32
     assert path.stat().st_size < 0.6 * network.stat().st_size  # float16
+    assert OnnxNetwork(path).size == 32
 
 
 def test_the_default_made_anew_leaves_what_ships_beside_it(script, network, tmp_path):
     for name, beside in (('new_v2', False), ('large_v1', True), ('new_v2', False)):
         script.write(network, name, beside)
-    names = [line.split()[1] for line in (tmp_path / 'SHA256SUMS').read_text().splitlines()]
-    assert names == ['new_v2.safetensors', 'large_v1.safetensors'] and (tmp_path / 'large_v1.safetensors').is_file()
+    assert listed(tmp_path) == ['new_v2.safetensors', 'new_v2.onnx', 'large_v1.safetensors', 'large_v1.onnx']
+    assert (tmp_path / 'large_v1.safetensors').is_file()
 
 
 def test_another_one_ships_beside_the_default(script, network, tmp_path):
     script.write(network, 'large_v1', beside=True)
-    names = [line.split()[1] for line in (tmp_path / 'SHA256SUMS').read_text().splitlines()]
-    assert names == ['old.safetensors', 'large_v1.safetensors'] and (tmp_path / 'old.safetensors').is_file()
+    assert listed(tmp_path) == ['old.safetensors', 'large_v1.safetensors', 'large_v1.onnx']
+    assert (tmp_path / 'old.safetensors').is_file()
 
 
 def test_what_is_too_large_for_the_wheel_does_not_ship(script, network, monkeypatch):
