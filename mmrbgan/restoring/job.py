@@ -21,7 +21,6 @@ from .before_after import before_after_sheet
 from .face_choice import CHOICES, read_face_file
 from .files.output_folder import OutputFolder, list_inputs
 from .files.photo_file import KNOWN_SUFFIXES, SUFFIXES_BY_FORMAT, Picture, encode_picture, output_format
-from .onnx_network import OnnxNetwork
 from .restorer import Restorer
 from .results import RestoredPhoto
 from .settings import Settings
@@ -88,10 +87,9 @@ def describe(restorer: Restorer, is_default: bool) -> str:
     """Return one line: which network runs where."""
     weights = f"the package's own weights ({restorer.weights.name})" if is_default else str(restorer.weights)
     network = restorer.network
-    by = 'onnxruntime' if isinstance(network, OnnxNetwork) else 'torch'
     precision = str(network.dtype).removeprefix('torch.')
     return (
-        f'{weights}: faces of {network.size} px by {by} on {restorer.device}, {precision}, '
+        f'{weights}: faces of {network.size} px by {network.engine} on {restorer.device}, {precision}, '
         f'batches of {network.batch}; detector {getattr(restorer.detector, "name", "own")}'
     )
 

@@ -69,7 +69,7 @@ class OnnxNetwork:
         UsageError: onnxruntime is not installed, the file is not such a network, or a batch below 1.
     """
 
-    dtype = 'float32'
+    engine, dtype = 'onnxruntime', 'float32'
 
     def __init__(self, weights: Path, batch: int | None = None) -> None:
         if batch is not None and batch < 1:

@@ -2,6 +2,7 @@
 
 import argparse
 import importlib.metadata
+import importlib.util
 
 import pytest
 from packaging.requirements import Requirement
@@ -48,6 +49,16 @@ def test_damaged_weights_are_broken_with_the_cure(monkeypatch, capsys, tmp_path)
     monkeypatch.setattr('mmrbgan.restoring.restorer.choose_weights', lambda _: tmp_path / 'gone.pth')
     status, found = diagnose(capsys)
     assert status == 1 and found['restore'][0] == 'BROKEN' and '--force-reinstall' in found['restore'][1]
+
+
+def test_the_small_installation_is_whole(monkeypatch, capsys):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda name, *rest: None if name == 'torch' else find(name, *rest))
+    monkeypatch.setattr(basicsr_bridge, 'is_available', lambda: False)
+    status, found = diagnose(capsys)
+    assert (status, found['torch'][0], found['restore'][0]) == (0, 'absent', 'ok')
+    assert 'float32 by onnxruntime on cpu' in found['restore'][1]
+    assert 'packages' not in found and 'device' not in found
 
 
 def test_a_package_that_is_too_old_is_named_with_what_is_wanted(monkeypatch, capsys):
