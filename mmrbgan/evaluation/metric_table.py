@@ -167,7 +167,7 @@ _ROWS = (
     _lpips('vgg'),
     Metric(
         'lite0',
-        {'lite0': Column('EfficientNet-Lite0 distance', 'lower', 4)},
+        {'lite0': Column('Lite0 distance', 'lower', 4)},
         "EfficientNet-Lite0's maps, 224 px bilinear, antialiased",
         _lite0,
         FILES['efficientnet_lite0'],
@@ -191,7 +191,7 @@ _ROWS = (
     ),
     Metric(
         'frechet_lite0',
-        {'frechet_lite0_gt': Column('Fréchet (EfficientNet-Lite0) to GT', 'lower', 3)},
+        {'frechet_lite0_gt': Column('Fréchet (Lite0) to GT', 'lower', 3)},
         "EfficientNet-Lite0's features, 224 px bilinear, antialiased",
         None,
         FILES['efficientnet_lite0'],

@@ -11,10 +11,11 @@ from .sheets import Sheet
 from .tables import Row, Table, heading, show
 
 STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1180px; padding: 0 1rem; color: #1c2430; }
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1500px; padding: 0 1rem; color: #1c2430; }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; } p.note { color: #556; margin: .2rem 0 .6rem; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem .6rem; text-align: right; border-bottom: 1px solid #e3e7ee; white-space: nowrap; }
+th, td { padding: .3rem .5rem; text-align: right; border-bottom: 1px solid #e3e7ee; }
+td { white-space: nowrap; } td small { display: block; }
 th:first-child, td:first-child { text-align: left; } th { cursor: pointer; user-select: none; background: #f4f6fa; }
 th button { all: unset; cursor: pointer; } th button:focus-visible { outline: 2px solid #1f5fa8; }
 th[aria-sort=ascending]::after { content: ' \\25B2'; } th[aria-sort=descending]::after { content: ' \\25BC'; }
@@ -83,7 +84,7 @@ def _row(table: Table, row: Row, names: list[str]) -> str:
         cell = row.cells.get(name)
         value = '' if cell is None else ('Infinity' if math.isinf(cell.mean) else repr(float(cell.mean)))
         best = ' class="best"' if cell and not row.quoted and cell.mean == table.best(name) else ''
-        shown = html.escape(show(name, cell, interval=False))
+        shown = html.escape(show(name, cell, interval=False, quoted=row.quoted))
         interval = show(name, cell).partition(' ')[2]
         small = f' <small>{html.escape(interval)}</small>' if interval else ''
         cells.append(f'<td data-value="{value}"{best}>{shown}{small}</td>')

@@ -8,10 +8,11 @@ from typing import Any
 from ..evaluation.metric_table import Column, column
 
 EXTRA_COLUMNS = {
-    'lpips_paper': Column('LPIPS (paper, backbone unstated)', 'lower', 3),
-    'fid_paper': Column('FID (paper, reference unstated)', 'lower', 3),  # its GT row is 2.478: not to the ground truth
-    'seconds': Column('Seconds per face', 'lower', 4),
+    'lpips_paper': Column('LPIPS, quoted', 'lower', 3),  # backbone unstated
+    'fid_paper': Column('FID, quoted', 'lower', 3),  # reference unstated; its GT row is 2.478: not to the ground truth
+    'seconds': Column('Seconds', 'lower', 4),
 }
+QUOTED_DIGITS = 3  # the paper's, in every column
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,11 +65,11 @@ def heading(name: str) -> Column:
     return EXTRA_COLUMNS.get(name) or column(name)
 
 
-def show(name: str, cell: Cell | None, interval: bool = True) -> str:
-    """Return a cell as text."""
+def show(name: str, cell: Cell | None, interval: bool = True, quoted: bool = False) -> str:
+    """Return a cell as text; a quoted one with as many digits as the paper gives."""
     if cell is None:
         return '-'
-    digits = heading(name).digits
+    digits = QUOTED_DIGITS if quoted else heading(name).digits
     text = 'inf' if math.isinf(cell.mean) else f'{cell.mean:.{digits}f}'
     if interval and cell.low is not None and cell.high is not None:
         text += f' [{cell.low:.{digits}f}, {cell.high:.{digits}f}]'
@@ -116,7 +117,7 @@ def _cells(table: Table, row: Row, embolden: Callable[[str], str], interval: boo
     texts = []
     for name in table.columns:
         cell = row.cells.get(name)
-        text = show(name, cell, interval)
+        text = show(name, cell, interval, row.quoted)
         is_best = cell is not None and not row.quoted and cell.mean == table.best(name)
         texts.append(embolden(text) if is_best else text)
     return texts
