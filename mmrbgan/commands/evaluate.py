@@ -36,7 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add('--batch', type=int, default=4, help='faces at once (default: %(default)s)')
     add('--device', default='auto', help='auto, cpu, cuda, cuda:1 (default: %(default)s)')
     add('--time', nargs='*', metavar='OPT', help='seconds per face at 512 px of the networks of these option files')
-    add('--repeats', type=int, default=5, help='timed passes of --time (default: %(default)s)')
+    add('--faces', metavar='DIR', help='for --time: real faces of 512 px, taken at random, one by one; with their IFQA')
+    add('--repeats', type=int, metavar='N', help='timed passes of --time (default: 5, with --faces 100)')
     add('--precision', default='float32', choices=('float32', 'float16', 'bfloat16', 'auto'), help='of --time')
 
 

@@ -44,13 +44,17 @@ def run(args: argparse.Namespace) -> int:
     if args.restored is not None:
         _evaluate_and_write(args)
     if args.time is not None:
-        timings = timing.time_networks(args.time, args.device, args.precision, args.repeats)
-        _say(*map(str, timings))
+        timings = timing.time_networks(args)
+        _say(*map(str, timings), *(f'left out: IFQA: {reason}' for reason in _reasons(timings)))
         path = OUT_FOLDER / 'timing.json'
         with writing(path, 'start from another folder'):
             timing.write_timings(path, timings)
         _say(f'Record: {path}')
     return 0
+
+
+def _reasons(timings: list[timing.Timing]) -> list[str]:
+    return list(dict.fromkeys(one.ifqa_missing for one in timings if one.ifqa_missing))
 
 
 def score_video(args: argparse.Namespace) -> int:

@@ -126,10 +126,14 @@ def _interval(values: np.ndarray) -> Cell:
 
 
 def _time_table(timings: list[Timing], quoted: bool) -> Table:
-    rows = [
-        Row(one.method, {'seconds': Cell(one.median, one.low, one.high)}, str(one).partition(' (')[2].rstrip(')'))
-        for one in timings
-    ]
+    rows = [Row(one.method, _time_cells(one), str(one).partition(' (')[2].rstrip(')')) for one in timings]
     rows += paper_numbers.quoted_rows('time') if quoted else []
+    missing = dict.fromkeys(one.ifqa_missing for one in timings if one.ifqa_missing)
     note = 'Median over passes of one face at 512 px; in brackets the quartiles.'
+    note += ''.join(f' IFQA is missing: {reason}.' for reason in missing)
     return Table('time', "Running time (the paper's Table 6)", note, rows)
+
+
+def _time_cells(timing: Timing) -> dict[str, Cell]:
+    ifqa = {} if timing.ifqa is None else {'ifqa': Cell(timing.ifqa)}
+    return {**ifqa, 'seconds': Cell(timing.median, timing.low, timing.high)}
