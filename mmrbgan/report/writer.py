@@ -63,7 +63,7 @@ def _files(path: Path) -> list[Path]:
         return [path]
     found = [file for file in sorted(path.glob('*.json')) if _format(file) in (FORMAT, TIMING_FORMAT)]
     if not found:
-        raise UsageError(f'{path}: no record of `mmrbgan evaluate` in this folder')
+        raise UsageError(f'{path}: no record of `mmrbgan evaluate` in this folder, and no test run of `basicsr test`')
     return found
 
 
