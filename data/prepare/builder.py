@@ -38,6 +38,7 @@ class DatasetBuilder:
         use_lmdb: LMDBs in the place of folders of PNG files.
         workers: processes.
         given: options beside the settings that a later run must share.
+        keep_duplicates: keep every face, near duplicates of others too.
     """
 
     output: Path
@@ -45,6 +46,7 @@ class DatasetBuilder:
     use_lmdb: bool = False
     workers: int = 1
     given: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    keep_duplicates: bool = False
 
     def build(self, photographs: list[Photograph]) -> list[Entry]:
         """Do what is not done yet, write every file, and return the entries in the photographs' order."""
@@ -53,7 +55,8 @@ class DatasetBuilder:
         self.output.mkdir(parents=True, exist_ok=True)
         for split in SPLITS:
             restore_lmdb(self.output / f'{split}.lmdb')
-        journal = Journal(self.output, {**dataclasses.asdict(self.settings), **self.given, 'lmdb': self.use_lmdb})
+        own = {'lmdb': self.use_lmdb, 'keep_duplicates': self.keep_duplicates}
+        journal = Journal(self.output, {**dataclasses.asdict(self.settings), **self.given, **own})
         self._remove_gone(photographs, journal)
         self._crop_all(photographs, journal)
         if (lone := _lone_validation(photographs, journal)) is not None:
@@ -130,7 +133,7 @@ class DatasetBuilder:
             name = f'{photograph.stem}_{number}.png'
             if isinstance(result, Skip):
                 skipped.append((result.reason, result.detail))
-            elif twin := duplicates.find(result.fingerprint):
+            elif not self.keep_duplicates and (twin := duplicates.find(result.fingerprint)):
                 skipped.append(('duplicate', f'of {twin}'))
             else:
                 path = self.folder(photograph.split) / name

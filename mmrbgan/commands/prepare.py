@@ -40,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--landmarks', type=Path, metavar='FILE', help="ready landmarks.csv, or FFHQ's ffhq-dataset-v2.json"
     )
+    parser.add_argument('--keep-duplicates', action='store_true', help='keep near duplicates of other faces, too')
     parser.add_argument('--aligned', action='store_true', help='the photographs are aligned faces: only scale them')
     parser.add_argument(
         '--detector',
@@ -89,7 +90,7 @@ def _build(args: argparse.Namespace, output: Path) -> int:
     settings = _crop_settings(args, [f'{photos}/{photograph.name}' for photograph in photographs])
     _check_detector(settings, photographs[0].landmarks is not None)
     given = {'val_share': args.val_share, 'landmarks': args.landmarks and args.landmarks.name}
-    builder = DatasetBuilder(output, settings, args.lmdb, args.workers, given)
+    builder = DatasetBuilder(output, settings, args.lmdb, args.workers, given, args.keep_duplicates)
     entries = builder.build(photographs)
     others = listing.skipped if listing else []
     report = write_report(builder, entries, {**dataclasses.asdict(settings), 'val_share': args.val_share}, others)

@@ -355,6 +355,15 @@ def add_twin(photos):
     write_landmarks(photos.parent / 'landmarks.csv', {**landmarks, 'twin.png': landmarks['a.png']})
 
 
+def test_duplicates_are_kept_on_request(photos):
+    shutil.copy(photos / 'b.c.png', photos / 'twin.png')
+    landmarks = read_landmarks(photos.parent / 'landmarks.csv')
+    write_landmarks(photos.parent / 'landmarks.csv', {**landmarks, 'twin.png': landmarks['b.c.png']})
+    assert 'twin_0.png' not in kept_names(prepare(photos))
+    shutil.rmtree(photos.parent / 'out')
+    assert {'b.c_0.png', 'twin_0.png'} <= set(kept_names(prepare(photos, '--keep-duplicates')))
+
+
 def test_duplicate_takes_the_place_of_one_that_is_gone(photos):
     add_twin(photos)
     before = annotated(prepare(photos), ())
