@@ -1,7 +1,9 @@
 """What `mmrbgan restore` does: photographs and folders in, the same with restored faces out."""
 
 import argparse
+import contextlib
 import dataclasses
+import hashlib
 import itertools
 import json
 import sys
@@ -21,6 +23,7 @@ from .before_after import before_after_sheet
 from .face_choice import CHOICES, read_face_file
 from .files.output_folder import OutputFolder, list_inputs
 from .files.photo_file import KNOWN_SUFFIXES, SUFFIXES_BY_FORMAT, Picture, encode_picture, output_format
+from .files.share import Share
 from .restorer import Restorer
 from .results import RestoredPhoto
 from .settings import Settings
@@ -35,8 +38,13 @@ SOME_FAILED = 1
 LARGE = 1_000_000  # pixels: where no face is found, say what was searched
 
 
-def run(args: argparse.Namespace, restore_films: RestoreFilms) -> int:
+def run(args: argparse.Namespace, restore_films: RestoreFilms, share: Share | None = None) -> int:
     """Restore photographs, then films by ``restore_films``; return 0, or 1 if some of them failed.
+
+    Args:
+        args: the flags.
+        restore_films: restores the films, in the first process where several ``share`` the photographs.
+        share: what this process does of the photographs.
 
     Raises:
         UsageError: nothing could be begun.
@@ -56,12 +64,17 @@ def run(args: argparse.Namespace, restore_films: RestoreFilms) -> int:
     found, skipped = list_inputs(args.inputs, Path(args.output).expanduser())
     films = [each for each in found if each[0].suffix.lower() in FILM_SUFFIXES]
     photos = [each for each in found if each not in films]
-    command = RestoreCommand(args, photos, skipped) if photos else None
+    share = share or Share()
+    command = RestoreCommand(args, photos, skipped, share) if photos else None
     settings = make_settings(args) if photos else make_film_settings(args)
     restorer = make_restorer(args, settings)
-    _say(describe(restorer, args.weights is None))
+    share.join()
+    if share.rank == 0:
+        _say(describe(restorer, args.weights is None))
     status = command.restore_all(restorer) if command else 0
-    return max(status, restore_films(args, films, restorer, make_film_settings(args)) if films else 0)
+    if films and share.rank == 0:
+        status = max(status, restore_films(args, films, restorer, make_film_settings(args)))
+    return status
 
 
 def make_settings(args: argparse.Namespace) -> Settings:
@@ -98,9 +111,14 @@ class RestoreCommand:
     """One call of the command: where each photograph goes, what is said of it, and the report."""
 
     def __init__(
-        self, args: argparse.Namespace, photos: list[tuple[Path, PurePosixPath]], skipped: Sequence[str] = ()
+        self,
+        args: argparse.Namespace,
+        photos: list[tuple[Path, PurePosixPath]],
+        skipped: Sequence[str] = (),
+        share: Share | None = None,
     ) -> None:
         self.args = args
+        self.share = share or Share()
         self.relative = dict(photos)
         output = Path(args.output).expanduser()
         is_file = len(photos) == 1 and not output.is_dir() and output.suffix.lower() in KNOWN_SUFFIXES
@@ -111,7 +129,9 @@ class RestoreCommand:
         if not is_file and output.exists() and not output.is_dir():
             raise UsageError(f'-o {output}: is a file; name a folder')
         self.single = output if is_file else None
-        self.folder = OutputFolder(output.parent if is_file else output, self.relative, remember=not is_file)
+        folder = output.parent if is_file else output
+        self.folder = OutputFolder(folder, self.relative, remember=not is_file, part=self.share.part)
+        self.keys: dict[Path, str] = {}
         if self.single:
             self.folder.check(self.single)
         self.report: dict[Path, dict[str, Any]] = {}
@@ -119,38 +139,62 @@ class RestoreCommand:
         self.failed_sheets: list[str] = []
 
     def restore_all(self, restorer: Restorer) -> int:
-        """Restore every photograph; return the exit status."""
+        """Restore every photograph of this process's share; return the exit status."""
+        photos = [path for path, _ in self.share.own(self.relative.items())]
+        if self.share.part:
+            photos = self._without_finished(photos, restorer)
         failed = 0
-        outcomes = restorer.restore_many(self.relative, finish=self.write)
+        outcomes = restorer.restore_many(photos, finish=self.write)
         try:
-            for path, outcome in tqdm(outcomes, 'restoring', len(self.relative), unit='photo', disable=None):
+            for path, outcome in tqdm(outcomes, 'restoring', len(photos), unit='photo', disable=None):
                 failed += isinstance(outcome, Exception)
                 self._tell(path, outcome)
         finally:  # a run that is interrupted reports what it did
-            if self.args.json and self.report:
+            if not self.share.part and self.args.json and self.report:
                 self._write_report()
-        if self.skipped:
-            _say(tell_skipped(self.skipped))
         for line in self.failed_sheets:
             _say(f'failed: {line}', sys.stderr)
+        shares = self.share.gather((self.report, failed, len(self.failed_sheets)))
+        failed = sum(each[1] for each in shares)
+        if self.share.rank == 0:
+            self._end(failed, [each[0] for each in shares])
+        return SOME_FAILED if failed or any(each[2] for each in shares) else 0
+
+    def _end(self, failed: int, reports: list[dict[Path, dict[str, Any]]]) -> None:
+        """Say and write what is said and written once, when all processes have done their shares."""
+        if self.share.part:
+            self.report = {path: entry for report in reports for path, entry in report.items()}
+            if self.args.json:
+                self._write_report()
+            self.folder.fold()
+        if self.skipped:
+            _say(tell_skipped(self.skipped))
         if failed:
             _say(f'{failed} of {len(self.relative)} failed', sys.stderr)
-        return SOME_FAILED if failed or self.failed_sheets else 0
+
+    def _without_finished(self, photos: list[Path], restorer: Restorer) -> list[Path]:
+        """Return the photographs that no process finished before the last start was ended; report the others."""
+        finished, self.keys = self.folder.finished(), finished_keys(photos, self.args, restorer.weights)
+        for path in (path for path in photos if self.keys[path] in finished):
+            files, self.report[path] = finished[self.keys[path]]
+            self.folder.take(files)
+        return [path for path in photos if path not in self.report]
 
     def write(self, result: RestoredPhoto) -> str:
         """Encode and write one result, note it for the report, and return what to say."""
         source = Path(result.name)
         path, content = self._encode(result, source)
         self.folder.write(path, content)
-        if self.args.sheet:
-            self._write_sheet(result, path)
+        sheet = self._write_sheet(result, path) if self.args.sheet else []
         self.report[source] = result.to_json() | {'output': str(path)}
         if result.picture.warning:
             _say(f'warning: {source}: {result.picture.warning}', sys.stderr)
+        if self.share.part:
+            self.folder.finish(self.keys[source], [path, *sheet], self.report[source])
         return f'{summary(result)} -> {path}'
 
-    def _write_sheet(self, result: RestoredPhoto, path: Path) -> None:
-        """Write the sheet beside the result ``path``, which a failure leaves as it is."""
+    def _write_sheet(self, result: RestoredPhoto, path: Path) -> list[Path]:
+        """Write the sheet beside the result ``path``, which a failure leaves as it is; return what was written."""
         beside = PurePosixPath(path.relative_to(self.folder.root).as_posix())
         sheet = self.folder.path_for(beside, '.jpg', '_sheet')
         try:
@@ -158,6 +202,8 @@ class RestoreCommand:
         except Exception as error:  # whatever it is, the photograph is restored
             reason = getattr(error, 'strerror', None) or ' '.join(str(error).split()) or type(error).__name__
             self.failed_sheets.append(reason if str(sheet) in reason else f'{sheet}: {reason}')
+            return []
+        return [sheet]
 
     def _encode(self, result: RestoredPhoto, source: Path) -> tuple[Path, bytes]:
         """Return where to and what; an unchanged photograph is copied byte for byte."""
@@ -195,6 +241,24 @@ class RestoreCommand:
         except OSError as error:
             raise UsageError(f'{wanted}: {error.strerror}; name another folder with -o') from error
         _say(f'report: {wanted}' + (f' (the one before is kept as {kept})' if kept else ''))
+
+
+def finished_keys(photos: Sequence[Path], args: argparse.Namespace, weights: Path) -> dict[Path, str]:
+    """Return for each photograph what its result depends on, in short."""
+    flags = sorted((name, str(value)) for name, value in vars(args).items() if name not in ('run', 'inputs', 'json'))
+    return {path: _digest((str(path), flags, *map(_stamp, (path, weights)))) for path in photos}
+
+
+def _digest(values: tuple[Any, ...]) -> str:
+    return hashlib.sha256(repr(values).encode('utf-8', 'surrogateescape')).hexdigest()[:32]
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """Return size and time of change, both 0 where the file is gone."""
+    with contextlib.suppress(OSError):
+        found = path.stat()
+        return found.st_size, found.st_mtime_ns
+    return 0, 0
 
 
 def summary(result: RestoredPhoto) -> str:

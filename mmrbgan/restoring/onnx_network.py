@@ -36,7 +36,7 @@ def pick_engine(
         raise UsageError(f'--engine {name}: known are {", ".join(ENGINES)}')
     fits = device in ('auto', 'cpu') and precision in ('auto', 'float32')
     if name == 'auto':
-        quick = fits and not needs_torch and 'torch' not in sys.modules and not (device == 'auto' and _may_have_a_gpu())
+        quick = fits and not needs_torch and 'torch' not in sys.modules and not (device == 'auto' and may_have_a_gpu())
         quick = quick and has_graph(weights) and importlib.util.find_spec('onnxruntime') is not None
         name = 'onnx' if quick or importlib.util.find_spec('torch') is None or weights.suffix == '.onnx' else 'torch'
     if name == 'torch' and weights.suffix == '.onnx':
@@ -53,7 +53,7 @@ def has_graph(weights: Path) -> bool:
     return weights.with_suffix('.onnx').is_file()
 
 
-def _may_have_a_gpu() -> bool:
+def may_have_a_gpu() -> bool:
     """Say whether torch might find a GPU, without asking it."""
     return sys.platform == 'darwin' or any(map(os.path.exists, GPUS)) or shutil.which('nvidia-smi') is not None
 

@@ -105,6 +105,16 @@ def from_first_rank(value: Any) -> Any:
     return box[0]
 
 
+def gather(value: Any) -> list[Any]:
+    """Return every rank's ``value``, on every rank."""
+    size = rank_and_size()[1]
+    if size == 1:
+        return [value]
+    values = [None] * size
+    dist.all_gather_object(values, value, group=_control[-1])
+    return values
+
+
 def finish() -> None:
     """Leave the process group, if there is one."""
     if dist.is_available() and dist.is_initialized():

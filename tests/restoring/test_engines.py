@@ -107,7 +107,7 @@ def test_what_needs_more_than_the_small_installation_is_one_line(astronaut, tmp_
 def fresh(monkeypatch):
     """As in a process that has not imported torch, on a machine without a GPU."""
     monkeypatch.delitem(sys.modules, 'torch')
-    monkeypatch.setattr(onnx_network, '_may_have_a_gpu', lambda: False)
+    monkeypatch.setattr(onnx_network, 'may_have_a_gpu', lambda: False)
 
 
 def test_auto_takes_onnxruntime_where_it_does_the_same(fresh, monkeypatch):
@@ -116,7 +116,7 @@ def test_auto_takes_onnxruntime_where_it_does_the_same(fresh, monkeypatch):
     assert pick_engine('auto', weights, 'cuda') == pick_engine('auto', weights, precision='bfloat16') == 'torch'
     assert pick_engine('auto', weights, needs_torch=True) == 'torch'
     assert pick_engine('torch', weights) == 'torch'
-    monkeypatch.setattr(onnx_network, '_may_have_a_gpu', lambda: True)
+    monkeypatch.setattr(onnx_network, 'may_have_a_gpu', lambda: True)
     assert (pick_engine('auto', weights), pick_engine('auto', weights, 'cpu')) == ('torch', 'onnx')
 
 

@@ -3,13 +3,14 @@
 import os
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from mmrbgan_arch.support.atomic_files import write_bytes
 from mmrbgan_arch.support.errors import UsageError
 from mmrbgan_data.image_formats import FILM_SUFFIXES
 from mmrbgan_data.photograph_files import Listing, list_photographs, tell_skipped
 
-from .own_results import MARKER, OwnResults
+from .own_results import OwnResults, is_list
 
 LONGEST_NAME = 255  # bytes, on most systems
 OWN_RESULT = 'result of an earlier run'
@@ -22,13 +23,14 @@ class OutputFolder:
         root: the folder; made when first written to.
         inputs: files that must not be overwritten.
         remember: keep a list of results in the folder, and write over nothing else; False for a file the user named.
+        part: ending of the list, where processes share the folder.
     """
 
-    def __init__(self, root: Path, inputs: Iterable[Path] = (), remember: bool = True) -> None:
+    def __init__(self, root: Path, inputs: Iterable[Path] = (), remember: bool = True, part: str = '') -> None:
         self.root = root
         self._inputs = {os.path.realpath(path) for path in inputs}
         self._taken: set[str] = set()
-        self._own = OwnResults(root) if remember else None
+        self._own = OwnResults(root, part) if remember else None
 
     def path_for(self, relative: PurePosixPath, suffix: str, ending: str = '') -> Path:
         """Return a path for ``relative`` with another suffix, different from all before, free or a result of ours.
@@ -69,6 +71,30 @@ class OutputFolder:
         if self._own is not None:
             self._own.add(path, size)
 
+    def finish(self, key: str, files: Iterable[Path], report: dict[str, Any]) -> None:
+        """Note that the photograph ``key`` is finished, with the ``files`` written for it and its report."""
+        if self._own is not None:
+            names = [path.relative_to(self.root).as_posix() for path in files]
+            self._own.finish({'key': key, 'files': names, 'report': report})
+
+    def finished(self) -> dict[str, tuple[list[str], dict[str, Any]]]:
+        """Return by key what ``finish`` noted here, in any process, as long as the files are as they were written."""
+        found = {}
+        for note in self._own.finished() if self._own is not None else ():
+            files, report = note.get('files'), note.get('report')
+            if isinstance(files, list) and isinstance(report, dict) and all(self._is_own(name) for name in files):
+                found[str(note.get('key'))] = (files, report)
+        return found
+
+    def take(self, files: Iterable[str]) -> None:
+        """Keep ``path_for`` from handing out the names of results that are finished."""
+        self._taken.update(name.lower() for name in files)
+
+    def fold(self) -> None:
+        """Make one list of the processes' lists."""
+        if self._own is not None:
+            self._own.fold()
+
     def check(self, path: Path) -> None:
         """Refuse what must not be written.
 
@@ -80,6 +106,9 @@ class OutputFolder:
             raise UsageError(f'{path}: leaves {self.root} through a link; nothing written')
         if os.path.realpath(parent / path.name) in self._inputs:
             raise UsageError(f'{path}: is an input; name another folder with -o')
+
+    def _is_own(self, name: object) -> bool:
+        return isinstance(name, str) and self._own is not None and self._own.has(self.root / name)
 
     def _is_free(self, path: Path) -> bool:
         """Say whether nothing would be lost at ``path``: there is nothing, a link (not followed), or our own result."""
@@ -107,7 +136,7 @@ def list_inputs(inputs: Iterable[str], output: Path) -> tuple[list[tuple[Path, P
             listing = list_photographs(path, () if is_output else [output])
             names, own = _without_results(path, listing, is_output)
             others = [(place, kind) for place, kind in listing.skipped if kind not in FILM_SUFFIXES]
-            kinds = [kind for place, kind in others if PurePosixPath(place).name != MARKER] + own
+            kinds = [kind for place, kind in others if not is_list(PurePosixPath(place).name)] + own
             if not names:
                 raise UsageError(
                     f'{name}: no photograph or film in it' + (f' ({tell_skipped(kinds)})' if kinds else '')
@@ -126,7 +155,7 @@ def _without_results(folder: Path, listing: Listing, is_output: bool) -> tuple[l
 
     A folder of results that is named itself is to be restored again, unless the new results go there, too.
     """
-    marked = [PurePosixPath(place).parent for place, _ in listing.skipped if PurePosixPath(place).name == MARKER]
+    marked = {PurePosixPath(place).parent for place, _ in listing.skipped if is_list(PurePosixPath(place).name)}
     results = [OwnResults(folder / place) for place in marked if is_output or place != PurePosixPath('.')]
     found = sorted([*listing.names, *(place for place, kind in listing.skipped if kind in FILM_SUFFIXES)])
     names = [name for name in found if not any(own.has(folder / name) for own in results)]
