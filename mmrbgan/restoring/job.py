@@ -166,7 +166,7 @@ class RestoreCommand:
             self.report = {path: entry for report in reports for path, entry in report.items()}
             if self.args.json:
                 self._write_report()
-            self.folder.fold()
+            self.folder.fold(self.relative.values())
         if self.skipped:
             _say(tell_skipped(self.skipped))
         if failed:

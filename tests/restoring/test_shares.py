@@ -86,3 +86,13 @@ def test_lists_of_processes_are_read_together_and_become_one(tmp_path):
     assert all(read.has(tmp_path / name) for name in ('a.png', 'b.png', 'old.png')) and not list(read.finished())
     (tmp_path / 'a.png').write_bytes(b'changed')
     assert not OwnResults(tmp_path).has(tmp_path / 'a.png')
+
+
+def test_what_killed_processes_left_half_written_goes_but_nothing_else(tmp_path):
+    for place in ('out', 'out/sub', 'out/other', 'elsewhere'):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / '.mmrbgan.part-0123').write_bytes(b'half')
+    (tmp_path / 'out/link').symlink_to(tmp_path / 'elsewhere')
+    OutputFolder(tmp_path / 'out').fold(map(PurePosixPath, ('a.png', 'sub/a.png', 'link/a.png', 'gone/a.png')))
+    left = {path.parent.relative_to(tmp_path).as_posix() for path in tmp_path.rglob('.mmrbgan.part-*')}
+    assert left == {'out/other', 'elsewhere'}

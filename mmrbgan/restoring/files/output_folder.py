@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from mmrbgan_arch.support.atomic_files import write_bytes
+from mmrbgan_arch.support.atomic_files import remove_partial_files, write_bytes
 from mmrbgan_arch.support.errors import UsageError
 from mmrbgan_data.image_formats import FILM_SUFFIXES
 from mmrbgan_data.photograph_files import Listing, list_photographs, tell_skipped
@@ -90,8 +90,15 @@ class OutputFolder:
         """Keep ``path_for`` from handing out the names of results that are finished."""
         self._taken.update(name.lower() for name in files)
 
-    def fold(self) -> None:
-        """Make one list of the processes' lists."""
+    def fold(self, inputs: Iterable[PurePosixPath]) -> None:
+        """Make one list of the processes' lists, and remove what killed ones left half-written.
+
+        Called by one process when all have done their shares of ``inputs``, names below the folder.
+        """
+        root = self.root.resolve()
+        for folder in {root / relative.parent for relative in inputs}:
+            if folder.resolve().is_relative_to(root):
+                remove_partial_files(folder)
         if self._own is not None:
             self._own.fold()
 
