@@ -2,7 +2,7 @@
 
     python runs/ship_weights.py NET.pth --name mmrbgan_128_v0.2.0 --options options/NAME.yml --faces FACES
 
-writes mmrbgan/weights_files/NAME.safetensors (float16), its graph NAME.onnx for onnxruntime, and their lines in
+writes mmrbgan/weights_files/NAME.safetensors (float16), its graph NAME.graph.onnx for onnxruntime, and their lines in
 SHA256SUMS (a default's files replace those before them), benchmarks/results/NAME_scores.txt (val256 and val_groups256
 of FACES by pose and group, and the demo over ninety seeds), docs/images/shipped_drawn_faces.png and demo.png, and
 prints the tables of docs/model_card.md.
@@ -51,6 +51,7 @@ def main() -> None:
 def write(network: Path, name: str, beside: bool) -> Path:
     """Write the network in float16 and its graph, and enter them into SHA256SUMS; return the network's path."""
     from mmrbgan.bridges.onnx_export import graph_without_weights
+    from mmrbgan.restoring.default_weights import graph_of
     from mmrbgan_arch.support.atomic_files import sha256_of, write_bytes, write_text
     from mmrbgan_arch.weights_io import load_network, read_state, write_weights
 
@@ -60,15 +61,14 @@ def write(network: Path, name: str, beside: bool) -> Path:
     if (size := path.stat().st_size) > LARGEST:
         path.unlink()
         raise SystemExit(f'{path}: {size / 1e6:.1f} MB are too many for the wheel')
-    graph, shipped = path.with_suffix('.onnx'), load_network(path)
+    graph, shipped = graph_of(path), load_network(path)
     write_bytes(graph, graph_without_weights(shipped, shipped.out_size))
     lines = sums.read_text(encoding='utf-8').splitlines()
-    default = Path(lines[0].split()[1]).stem
-    replaced = {name, name if beside else default}
-    if not beside and default != name:
-        for old in FOLDER.glob(f'{default}.*'):
-            old.unlink()
-    others = [line for line in lines if Path(line.split()[1]).stem not in replaced]
+    default = FOLDER / lines[0].split()[1]
+    replaced = {path, graph} if beside else {path, graph, default, graph_of(default)}
+    for old in replaced - {path, graph}:
+        old.unlink(missing_ok=True)
+    others = [line for line in lines if FOLDER / line.split()[1] not in replaced]
     own = [f'{sha256_of(file)}  {file.name}' for file in (path, graph)]
     write_text(sums, '\n'.join([*others, *own] if beside else [*own, *others]) + '\n')
     return path

@@ -41,9 +41,14 @@ def packaged_weights(folder: Path = PACKAGED) -> Path:
     shipped = [line.split() for line in sums.read_text(encoding='utf-8').splitlines()]
     default = folder / shipped[0][1]
     for digest, path in ((digest, folder / name) for digest, name in shipped):
-        if path.stem == default.stem and not (path.is_file() and sha256_of(path) == digest):
+        if path in (default, graph_of(default)) and not (path.is_file() and sha256_of(path) == digest):
             raise UsageError(f'{path}: missing or not as it was shipped (SHA-256); install mmrbgan again')
     return default
+
+
+def graph_of(weights: Path) -> Path:
+    """Return the file that onnxruntime opens for ``weights``: itself, if it is .onnx, else the graph beside it."""
+    return weights if weights.suffix == '.onnx' else weights.with_suffix('.graph.onnx')
 
 
 def _no_such(weights: str | os.PathLike[str]) -> Path:

@@ -15,6 +15,8 @@ import numpy as np
 
 from mmrbgan_arch.support.errors import UsageError
 
+from .default_weights import graph_of
+
 ENGINES = ('auto', 'torch', 'onnx')
 PIXELS_AT_ONCE = 8 * 128 * 128  # larger batches are no faster
 TRAINING_ONLY = 'decoder.to_rgbs.'  # tensors of the pyramid loss, which the graph leaves out
@@ -37,7 +39,7 @@ def pick_engine(
     fits = device in ('auto', 'cpu') and precision in ('auto', 'float32')
     if name == 'auto':
         quick = fits and not needs_torch and 'torch' not in sys.modules and not (device == 'auto' and may_have_a_gpu())
-        quick = quick and has_graph(weights) and importlib.util.find_spec('onnxruntime') is not None
+        quick = quick and graph_of(weights).is_file() and importlib.util.find_spec('onnxruntime') is not None
         name = 'onnx' if quick or importlib.util.find_spec('torch') is None or weights.suffix == '.onnx' else 'torch'
     if name == 'torch' and weights.suffix == '.onnx':
         raise UsageError(f'--engine torch does not run {weights}; take --engine onnx')
@@ -46,11 +48,6 @@ def pick_engine(
             f'--engine onnx computes on the CPU in float32; found --device {device} --precision {precision}'
         )
     return name
-
-
-def has_graph(weights: Path) -> bool:
-    """Say whether onnxruntime can run ``weights``."""
-    return weights.with_suffix('.onnx').is_file()
 
 
 def may_have_a_gpu() -> bool:
@@ -62,7 +59,7 @@ class OnnxNetwork:
     """A restoring network in ONNX, on the CPU, in float32; called as ``FaceNetwork`` is.
 
     Args:
-        weights: .onnx as `mmrbgan export` writes it, or .safetensors with its graph, a .onnx of the same name.
+        weights: .onnx as `mmrbgan export` writes it, or .safetensors with its graph, NAME.graph.onnx, beside it.
         batch: faces at once; None: a few, one of 512 px.
 
     Raises:
@@ -74,7 +71,7 @@ class OnnxNetwork:
     def __init__(self, weights: Path, batch: int | None = None) -> None:
         if batch is not None and batch < 1:
             raise UsageError(f'--batch {batch}: must be at least 1')
-        if not has_graph(weights):
+        if not graph_of(weights).is_file():
             raise UsageError(
                 f'{weights}: has no ONNX graph; write one with `mmrbgan export --weights {weights} -o NAME.onnx` and '
                 'give --weights NAME.onnx, or take --engine torch'
@@ -112,7 +109,7 @@ def _open(weights: Path) -> Any:
         tensors = _tensors(weights)
         values = [onnxruntime.OrtValue.ortvalue_from_numpy(value) for value in tensors.values()]
         options.add_external_initializers(list(tensors), values)
-    graph = weights.with_suffix('.onnx')
+    graph = graph_of(weights)
     try:
         return onnxruntime.InferenceSession(graph.read_bytes(), options, providers=['CPUExecutionProvider'])
     except Exception as error:  # onnxruntime's own classes, one for each status

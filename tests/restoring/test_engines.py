@@ -13,7 +13,7 @@ from tiny_restoring import photograph, tiny_weights
 import mmrbgan
 from mmrbgan import cli
 from mmrbgan.restoring import onnx_network
-from mmrbgan.restoring.default_weights import packaged_weights
+from mmrbgan.restoring.default_weights import graph_of, packaged_weights
 from mmrbgan.restoring.face_network import FaceNetwork
 from mmrbgan.restoring.onnx_network import OnnxNetwork, pick_engine
 from mmrbgan_arch import load_network
@@ -126,6 +126,9 @@ def test_auto_keeps_torch_where_it_is_loaded_already():
 
 def test_auto_takes_torch_for_weights_without_a_graph(fresh, exported):
     assert (pick_engine('auto', exported[0]), pick_engine('auto', exported[1])) == ('torch', 'onnx')
+    beside = exported[1].with_name(f'{exported[0].stem}.onnx')  # what `mmrbgan export` wrote has weights of its own
+    beside.write_bytes(exported[1].read_bytes())
+    assert pick_engine('auto', exported[0]) == 'torch'
 
 
 def test_auto_takes_torch_where_onnxruntime_is_missing(fresh, monkeypatch):
@@ -170,9 +173,9 @@ def test_weights_without_a_graph_name_the_way_to_one(exported):
 def test_a_graph_that_is_damaged_or_of_another_network_is_one_line(exported, tmp_path):
     weights = tmp_path / 'net.safetensors'
     weights.write_bytes(exported[0].read_bytes())
-    for content in (b'', b'no graph', packaged_weights().with_suffix('.onnx').read_bytes()):
-        weights.with_suffix('.onnx').write_bytes(content)
-        with pytest.raises(UsageError, match=r'net\.onnx: damaged, or not the network of net\.safetensors'):
+    for content in (b'', b'no graph', graph_of(packaged_weights()).read_bytes()):
+        graph_of(weights).write_bytes(content)
+        with pytest.raises(UsageError, match=r'net\.graph\.onnx: damaged, or not the network of net\.safetensors'):
             OnnxNetwork(weights)
 
 

@@ -338,6 +338,11 @@ def test_packaged_weights_are_checked(weights, monkeypatch, tmp_path):
     (tmp_path / 'net.safetensors').write_bytes(content + b' ')
     with pytest.raises(UsageError, match='SHA-256'):
         packaged_weights(tmp_path)
+    (tmp_path / 'net.safetensors').write_bytes(content)
+    with (tmp_path / 'SHA256SUMS').open('a') as file:
+        file.write('0  net.graph.onnx\n')
+    with pytest.raises(UsageError, match=r'net\.graph\.onnx: missing or not as it was shipped'):
+        packaged_weights(tmp_path)
 
 
 def test_pickled_code_is_not_run(tmp_path):

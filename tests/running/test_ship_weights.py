@@ -47,13 +47,18 @@ def test_the_default_is_replaced(script, network, tmp_path):
 def test_the_default_made_anew_leaves_what_ships_beside_it(script, network, tmp_path):
     for name, beside in (('new_v2', False), ('large_v1', True), ('new_v2', False)):
         script.write(network, name, beside)
-    assert listed(tmp_path) == ['new_v2.safetensors', 'new_v2.onnx', 'large_v1.safetensors', 'large_v1.onnx']
+    assert listed(tmp_path) == [
+        'new_v2.safetensors',
+        'new_v2.graph.onnx',
+        'large_v1.safetensors',
+        'large_v1.graph.onnx',
+    ]
     assert (tmp_path / 'large_v1.safetensors').is_file()
 
 
 def test_another_one_ships_beside_the_default(script, network, tmp_path):
     script.write(network, 'large_v1', beside=True)
-    assert listed(tmp_path) == ['old.safetensors', 'large_v1.safetensors', 'large_v1.onnx']
+    assert listed(tmp_path) == ['old.safetensors', 'large_v1.safetensors', 'large_v1.graph.onnx']
     assert (tmp_path / 'old.safetensors').is_file()
 
 
