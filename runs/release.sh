@@ -47,9 +47,8 @@ step 'build: the source archive, and the wheel from it'
 folder="$(mktemp -d)"
 trap 'rm -rf "$folder"' EXIT
 uv build --quiet --out-dir "$folder/dist"
-uvx --quiet twine check --strict "$folder"/dist/*
 wheel="$(echo "$folder"/dist/*.whl)"
-(cd "$folder/dist" && sha256sum -- *)
+(cd "$folder/dist" && NO_COLOR=1 uvx --quiet twine check --strict -- * && sha256sum -- *)
 
 step 'install the wheel into a fresh environment'
 uv venv --quiet --python "$(cat .python-version)" "$folder/env"
