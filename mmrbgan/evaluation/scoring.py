@@ -44,8 +44,11 @@ def run(args: argparse.Namespace) -> int:
     if args.restored is not None:
         _evaluate_and_write(args)
     if args.time is not None:
-        timings = timing.time_networks(args)
-        _say(*map(str, timings), *(f'left out: IFQA: {reason}' for reason in _reasons(timings)))
+        timings = []
+        for one in timing.time_networks(args):
+            _say(str(one))
+            timings.append(one)
+        _say(*(f'left out: IFQA: {reason}' for reason in _reasons(timings)))
         path = OUT_FOLDER / 'timing.json'
         with writing(path, 'start from another folder'):
             timing.write_timings(path, timings)
@@ -252,5 +255,5 @@ def _show(name: str, summary: Summary) -> str:
 
 
 def _say(*lines: str) -> None:
-    sys.stdout.write('\n'.join(lines) + '\n')
+    sys.stdout.write(''.join(f'{line}\n' for line in lines))
     sys.stdout.flush()

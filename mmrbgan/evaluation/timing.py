@@ -108,8 +108,8 @@ class TimedFaces:
             yield face
 
 
-def time_networks(args: argparse.Namespace) -> list[Timing]:
-    """Time ``network_g`` of each option file; without files, ours with random weights and the classical ones.
+def time_networks(args: argparse.Namespace) -> Iterator[Timing]:
+    """Time ``network_g`` of each option file in turn; without files, ours with random weights and the classical ones.
 
     Args:
         args: ``time``, ``faces``, ``repeats``, ``device``, ``precision`` and ``weights`` of `mmrbgan evaluate`.
@@ -125,11 +125,9 @@ def time_networks(args: argparse.Namespace) -> list[Timing]:
     }
     faces = TimedFaces(args.faces, repeats) if args.faces else None
     ifqa, missing = _ifqa(args)
-    timings = []
     for name, (section, weights) in networks.items():
         timed = _Timed(name, section, weights, args)
-        timings.append(timed.with_noise(repeats) if faces is None else timed.with_faces(faces, ifqa, missing))
-    return timings
+        yield timed.with_noise(repeats) if faces is None else timed.with_faces(faces, ifqa, missing)
 
 
 def _ifqa(args: argparse.Namespace) -> tuple[ImageMetric | None, str | None]:
