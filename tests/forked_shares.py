@@ -48,6 +48,7 @@ def start(output, size=0, pause=0.0):
 
 
 def restore(output, log, pause):
+    signal.alarm(300)  # a process whose others are gone would wait for them for days
     run = restorer.Restorer.run_network
     restorer.Restorer.run_network = lambda *given: (time.sleep(pause), run(*given))[1]
     with log.open('w') as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
