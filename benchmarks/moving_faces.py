@@ -4,9 +4,10 @@ The faces are stills: aligned ones of a folder (with landmarks.csv beside them),
 """
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -140,3 +141,23 @@ def make_films(
     bad = (damage(image, rng, scale) for image in true_frames(size, frames, stills, per_frame))
     write_film(damaged, bad, 'libx264', {'crf': '18', 'preset': 'fast'})
     return true, damaged
+
+
+def chain_films(films: Sequence[Path], output: Path) -> None:
+    """Write films of one kind into one, one after the other, without encoding."""
+    with av.open(str(output), 'w') as target:
+        streams: dict[int, Any] = {}
+        ends: dict[int, int] = {}
+        for film in films:
+            with av.open(str(film)) as source:
+                shifts: dict[int, int] = {}
+                streams = streams or {s.index: target.add_stream_from_template(s) for s in source.streams}
+                for packet in source.demux():
+                    if packet.pts is None or packet.dts is None:
+                        continue
+                    index = packet.stream_index
+                    shift = shifts.setdefault(index, ends.get(index, packet.pts) - packet.pts)
+                    packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
+                    ends[index] = max(ends.get(index, 0), packet.pts + (packet.duration or 0))
+                    packet.stream = streams[index]
+                    target.mux(packet)

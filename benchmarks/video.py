@@ -1,8 +1,9 @@
-"""What restoring a film costs beside decoding and encoding it, and whether it is steady: speed, flicker, PSNR, motion.
+"""What restoring a film costs beside decoding and encoding it, whether it is steady, and whether it survives kills.
 
-    python benchmarks/video.py                               # the network that ships
-    python benchmarks/video.py --faces FOLDER                # aligned faces with landmarks.csv, else the astronaut
-    python benchmarks/video.py --only quality --keep FOLDER  # and keep the films, to be looked at
+    python benchmarks/video.py                                # speed and quality of the network that ships
+    python benchmarks/video.py --faces FOLDER                 # aligned faces with landmarks.csv, else the astronaut
+    python benchmarks/video.py --parts quality --keep FOLDER  # and keep the films, to be looked at
+    python benchmarks/video.py --parts memory kills           # ten minutes of film; twenty kills at random
 
 The film is made here (benchmarks/moving_faces.py): stills that move, turn in the plane, zoom, talk and blink, a cut in
 the middle, blur, noise and JPEG's blocks, a tone as sound. Numbers go to stdout as Markdown. Times are the process's
@@ -10,16 +11,22 @@ seconds of wall clock and of CPU, decode + encode alone and restoring in turn.
 """
 
 import argparse
+import hashlib
+import os
 import resource
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import zip_longest
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import torch
-from moving_faces import make_films
+from moving_faces import RATE, chain_films, make_films
 
 from mmrbgan import Restorer, Settings
 from mmrbgan.evaluation.film_scores import score_film
@@ -31,6 +38,9 @@ from mmrbgan.restoring.film.reading import describe_film, read_frames
 SIZES = {'640x360': (640, 360), '1280x720': (1280, 720)}
 DAMAGE = {'640x360': 0.4, '1280x720': 0.3}  # of the size, in which the film is blurred
 BOUND, FLICKER_BOUND, MOTION_BOUND = 2.0, 0.6, 0.5
+SHORT, LONG, MEMORY_BOUND = 10, 600, 50  # seconds of film, and MB between their peaks
+WITH_FACE = 6  # one part in so many of the long film has a face
+KILLS, KILLED_PARTS = 20, 4  # SIGKILLs, and parts of ten seconds of the film that they hit
 
 
 def main() -> None:
@@ -42,32 +52,38 @@ def main() -> None:
     parser.add_argument('--frames', type=int, default=100)
     parser.add_argument('--repeat', type=int, default=3)
     parser.add_argument('--threads', type=int, default=2)
-    parser.add_argument('--only', choices=('speed', 'quality'), help='leave the other out')
+    parts = {'speed': speed, 'quality': quality, 'memory': memory, 'kills': kills}
+    parser.add_argument('--parts', nargs='+', choices=parts, default=['speed', 'quality'])
     parser.add_argument('--keep', type=Path, metavar='FOLDER', help='where the films go (default: nowhere)')
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     cv2.setNumThreads(args.threads)
-    restorer = Restorer(args.weights, device='cpu', detector=args.detector, mask='ellipse')
-    print(f'{restorer.weights.name}, {restorer.network.size} px, {restorer.network.dtype}, {args.threads} threads\n')
     with tempfile.TemporaryDirectory() as temporary:
-        folder = args.keep or Path(temporary)
-        if args.only != 'quality':
-            speed(restorer, folder, args)
-        if args.only != 'speed':
-            quality(restorer, folder, args)
+        for part in args.parts:
+            parts[part](args.keep or Path(temporary), args)
 
 
-def made(folder: Path, size: str, faces: int, args: argparse.Namespace) -> tuple[Path, Path]:
+def make_restorer(args: argparse.Namespace) -> Restorer:
+    """Return the restorer, and say which it is."""
+    restorer = Restorer(args.weights, device='cpu', detector=args.detector, mask='ellipse')
+    network = restorer.network
+    print(f'{restorer.weights.name}, {network.size} px, {network.dtype}, {args.threads} threads, {args.detector}\n')
+    return restorer
+
+
+def made(folder: Path, size: str, faces: int, args: argparse.Namespace, frames: int = 0) -> tuple[Path, Path]:
     """Return the true and the damaged film."""
-    place = folder / f'{size}_{faces}'
+    frames = frames or args.frames
+    place = folder / f'{size}_{faces}_{frames}'
     place.mkdir(parents=True, exist_ok=True)
     if (place / 'film.mp4').is_file():
         return place / 'true.mkv', place / 'film.mp4'
-    return make_films(place, SIZES[size], args.frames, faces, args.faces, DAMAGE[size])
+    return make_films(place, SIZES[size], frames, faces, args.faces, DAMAGE[size])
 
 
-def speed(restorer: Restorer, folder: Path, args: argparse.Namespace) -> None:
+def speed(folder: Path, args: argparse.Namespace) -> None:
     """Print frames per second and the ratio to decode + encode alone, and milliseconds per frame and stage."""
+    restorer = make_restorer(args)
     stages = ('view', 'align', 'network', 'steady', 'paste')
     print(
         '| film | faces | alone, frames/s | restored, frames/s | ratio, wall | ratio, CPU | '
@@ -97,8 +113,9 @@ def speed(restorer: Restorer, folder: Path, args: argparse.Namespace) -> None:
     print(f'\nStages in ms of wall clock per frame; they overlap. The bound for 1280x720 with one face is {BOUND}.\n')
 
 
-def quality(restorer: Restorer, folder: Path, args: argparse.Namespace) -> None:
+def quality(folder: Path, args: argparse.Namespace) -> None:
     """Print flicker, PSNR and motion of landmarks, frame by frame and steady."""
+    restorer = make_restorer(args)
     true, film = made(folder, '640x360', 1, args)
     found = {}
     for steady in (0.0, 1.0):
@@ -120,7 +137,85 @@ def quality(restorer: Restorer, folder: Path, args: argparse.Namespace) -> None:
     gain = steady.psnr['restored'] - alone.psnr['restored']
     say('dB over frame by frame', gain, gain >= 0, 'at least 0')
     say('px of motion from the true film', motion, motion <= MOTION_BOUND, f'at most {MOTION_BOUND}')
-    print(f'frames that flicker most: {steady.worst}')
+    print(f'frames that flicker most: {steady.worst}\n')
+
+
+def memory(folder: Path, args: argparse.Namespace) -> None:
+    """Print the peak memory of `mmrbgan restore` for ten seconds and for ten minutes of film."""
+    short = made(folder, '640x360', 1, args, SHORT * RATE)[1]
+    without = made(folder, '640x360', 0, args, SHORT * RATE)[1]  # spares the network's time
+    film = folder / 'long.mp4'
+    chain_films([short if i % WITH_FACE == 0 else without for i in range(LONG // SHORT)], film)
+    peaks = []
+    print(f'The long film has a face in one of {WITH_FACE} parts.\n')
+    print('| film, 640x360 | frames | seconds | peak, MB |\n| --- | ---: | ---: | ---: |')
+    for path, seconds in ((short, SHORT), (film, LONG)):
+        output, begun = folder / f'{path.stem}_restored.mp4', time.perf_counter()
+        process = subprocess.Popen(command(path, output, args), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        assert status == 0, f'mmrbgan restore: {status}'
+        peaks.append(usage.ru_maxrss / 1024)
+        frames, took = sum(1 for _ in frame_hashes(output)), time.perf_counter() - begun
+        print(f'| {seconds} s | {frames} | {took:.0f} | {peaks[-1]:.0f} |', flush=True)
+    print()
+    say('MB more for ten minutes', peaks[1] - peaks[0], peaks[1] - peaks[0] <= MEMORY_BOUND, f'at most {MEMORY_BOUND}')
+    print()
+
+
+def kills(folder: Path, args: argparse.Namespace) -> None:
+    """Kill `mmrbgan restore --resume` at random; print whether the frames are those of an undisturbed run."""
+    film = folder / 'killed.mp4'
+    chain_films([made(folder, '640x360', 1, args, SHORT * RATE)[1]] * KILLED_PARTS, film)
+    whole, output = folder / 'whole.mkv', folder / 'killed.mkv'
+    begun = time.perf_counter()
+    subprocess.run(command(film, whole, args, '--lossless'), check=True, stderr=subprocess.DEVNULL)
+    seconds = time.perf_counter() - begun
+    rng, left, found = np.random.default_rng(0), KILLS, []
+    while True:
+        process = subprocess.Popen(command(film, output, args, '--lossless', '--resume'), stderr=subprocess.DEVNULL)
+        try:
+            process.wait(rng.uniform(0, seconds) if left else None)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            left -= 1
+            print(f'killed with {len(list(folder.glob(".killed.mkv.parts/0*.nut")))} whole segments there', flush=True)
+            continue
+        assert process.returncode == 0, f'mmrbgan restore: {process.returncode}'
+        found.append(same_film(output, whole, film))
+        print('ended: ' + ('the same frames and sound' if found[-1] else 'DIFFERS'), flush=True)
+        output.unlink()
+        if not left:
+            break
+    say(f'of {len(found)} films resumed over {KILLS} kills are the same', sum(found), all(found), 'all')
+    print()
+
+
+def same_film(one: Path, other: Path, source: Path) -> bool:
+    """Say whether two films have the same frames, bit for bit, and the sound of ``source``, packet by packet."""
+    pairs = zip_longest(frame_hashes(one), frame_hashes(other))
+    return all(a == b for a, b in pairs) and sound(one) == sound(other) == sound(source)
+
+
+def frame_hashes(film: Path) -> Iterator[bytes]:
+    """Yield a hash of each frame's time and planes."""
+    with av.open(str(film)) as container:
+        for frame in container.decode(video=0):
+            time_of = str(frame.pts * frame.time_base).encode()
+            yield hashlib.sha256(time_of + frame.to_ndarray().tobytes()).digest()
+
+
+def sound(film: Path) -> list[bytes]:
+    """Return the packets of a film's sound."""
+    with av.open(str(film)) as container:
+        return [bytes(packet) for packet in container.demux(audio=0) if packet.size]
+
+
+def command(film: Path, output: Path, args: argparse.Namespace, *more: str) -> list[str]:
+    """Return the command that restores a film."""
+    words = ['restore', str(film), '-o', str(output), '--device', 'cpu', '--detector', args.detector, *more]
+    words += ['--weights', args.weights] if args.weights else []
+    return [sys.executable, '-c', 'import sys; from mmrbgan.cli import main; sys.exit(main())', *words]
 
 
 def say(what: str, value: float, holds: bool, bound: str) -> None:
