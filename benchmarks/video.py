@@ -25,7 +25,6 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
-import torch
 from moving_faces import RATE, chain_films, make_films
 
 from mmrbgan import Restorer, Settings
@@ -47,6 +46,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--weights', help='default: those shipped')
+    parser.add_argument('--engine', default='auto')
     parser.add_argument('--detector', default='auto')
     parser.add_argument('--faces', type=Path, metavar='FOLDER', help='aligned faces with landmarks.csv')
     parser.add_argument('--frames', type=int, default=100)
@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument('--parts', nargs='+', choices=parts, default=['speed', 'quality'])
     parser.add_argument('--keep', type=Path, metavar='FOLDER', help='where the films go (default: nowhere)')
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
+    os.environ['OMP_NUM_THREADS'] = str(args.threads)
     cv2.setNumThreads(args.threads)
     with tempfile.TemporaryDirectory() as temporary:
         for part in args.parts:
@@ -65,9 +65,9 @@ def main() -> None:
 
 def make_restorer(args: argparse.Namespace) -> Restorer:
     """Return the restorer, and say which it is."""
-    restorer = Restorer(args.weights, device='cpu', detector=args.detector, mask='ellipse')
-    network = restorer.network
-    print(f'{restorer.weights.name}, {network.size} px, {network.dtype}, {args.threads} threads, {args.detector}\n')
+    restorer = Restorer(args.weights, device='cpu', engine=args.engine, detector=args.detector, mask='ellipse')
+    network, detector = restorer.network, type(restorer.detector).__name__
+    print(f'{restorer.weights.name}, {network.engine}, {network.dtype}, {args.threads} threads, {detector}\n')
     return restorer
 
 
@@ -213,7 +213,8 @@ def sound(film: Path) -> list[bytes]:
 
 def command(film: Path, output: Path, args: argparse.Namespace, *more: str) -> list[str]:
     """Return the command that restores a film."""
-    words = ['restore', str(film), '-o', str(output), '--device', 'cpu', '--detector', args.detector, *more]
+    words = ['restore', str(film), '-o', str(output), '--device', 'cpu', *more]
+    words += ['--engine', args.engine, '--detector', args.detector]
     words += ['--weights', args.weights] if args.weights else []
     return [sys.executable, '-c', 'import sys; from mmrbgan.cli import main; sys.exit(main())', *words]
 

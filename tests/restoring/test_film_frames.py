@@ -12,9 +12,9 @@ from tiny_film import FACE, SIZE, find, picture, write_film  # noqa: E402
 
 from mmrbgan.evaluation.film_scores import score_film  # noqa: E402
 from mmrbgan.restoring.film.overlap import ahead  # noqa: E402
-from mmrbgan.restoring.film.planes import PlaneChange, crop_face, paste_changes, view_matrix  # noqa: E402
+from mmrbgan.restoring.film.planes import PlaneChange, crop_face, crop_luma, paste_changes, view_matrix  # noqa: E402
 from mmrbgan.restoring.film.reading import plane_arrays, to_planar  # noqa: E402
-from mmrbgan.restoring.film.steady import moment, steady_face  # noqa: E402
+from mmrbgan.restoring.film.steady import enlarged, moment, steady_face  # noqa: E402
 from mmrbgan.restoring.paste import FaceChange, paste_faces  # noqa: E402
 from mmrbgan_data.alignment import apply  # noqa: E402
 
@@ -106,8 +106,8 @@ def talking(count, noise):
 def test_noise_is_averaged_and_a_mouth_that_moves_is_not():
     moments, truth = talking(9, 0.06)
     now = moments[4]  # the first with the other mouth
-    steady = steady_face(now, moments[:4] + moments[5:], 1.0)
-    assert (steady_face(now, moments[:4], 0.0) == now.after).all()
+    steady, _ = steady_face(now, moments[:4] + moments[5:], 1.0)
+    assert (steady_face(now, moments[:4], 0.0)[0] == now.after).all()
     still, mouth = (slice(8, 36), slice(8, 56)), (slice(45, 53), slice(23, 41))
     error = np.abs(steady - truth[4])
     alone = np.abs(now.after - truth[4])
@@ -115,6 +115,33 @@ def test_noise_is_averaged_and_a_mouth_that_moves_is_not():
     assert error[mouth].mean() < alone[mouth].mean()
     smeared = np.mean([each.after for each in moments], 0)
     assert error[mouth].mean() < 0.5 * np.abs(smeared - truth[4])[mouth].mean()
+
+
+def test_what_is_finer_than_the_network_is_averaged_too():
+    rng, true = np.random.default_rng(0), cv2.cvtColor(FACE, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
+    true, moments = cv2.resize(true, (128, 128), interpolation=cv2.INTER_CUBIC), []
+    for _ in range(9):
+        noisy = (true + rng.normal(0, 0.06, true.shape)).astype(np.float32)
+        small = cv2.resize(noisy, (64, 64), interpolation=cv2.INTER_AREA)
+        before = np.repeat(small[:, :, None], 3, 2)
+        moments.append((moment(before, before, noisy), noisy))
+    now, noisy = moments[4]
+    _, change = steady_face(now, [each for i, (each, _) in enumerate(moments) if i != 4], 1.0)
+    low = enlarged(now.before[:, :, 0])
+    assert np.abs(noisy - low + change - (true - low)).mean() < np.abs(noisy - true).mean()
+    assert np.std(now.fine + change) < 0.6 * np.std(now.fine)
+
+
+@pytest.mark.parametrize('form', ['yuv420p', 'gbrp', 'yuv420p10le', 'gray'])
+def test_a_finer_change_of_luma_reaches_the_planes(form):
+    video = av.VideoFrame.from_ndarray(cv2.GaussianBlur(picture(0), (0, 0), 3), 'rgb24').reformat(format=form)
+    before, _, mask = change()
+    fine = np.zeros((128, 128), np.float32)
+    fine[60:68, 60:68] = 0.1
+    pasted = paste_changes(video, [PlaneChange(MATRIX, before, before, mask, fine=fine)])
+    moved = crop_luma(pasted, MATRIX, SIDE) - crop_luma(video, MATRIX, SIDE)
+    assert abs(moved[31:33, 31:33].mean() - 0.1) < 0.02 and np.abs(moved[:20]).max() < 0.01
+    assert form != 'yuv420p' or (plane_arrays(pasted)[1] == plane_arrays(video)[1]).all()
 
 
 def test_flicker_is_that_of_the_input_for_the_input_and_more_with_noise(tmp_path):

@@ -155,6 +155,7 @@ class FilmJob:
         known = [str(self.info.path.resolve()), state.st_size, state.st_mtime_ns, sha256_of(restorer.weights)]
         known += [str(each) for each in (*settings[:-1], sorted(settings[-1]), self.encoding, self.flags.preview)]
         known += [
+            restorer.network.engine,
             str(restorer.network.dtype),
             str(restorer.device),
             self.flags.segment,

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from mmrbgan_arch.support.errors import UsageError
-from mmrbgan_data.alignment import compose, invert, resize_matrix, template
+from mmrbgan_data.alignment import compose, invert, resize_matrix, scale_of, template
 
 from ..identity_guard import guard_strength
 from ..paste import keep_colour
@@ -21,10 +21,10 @@ from ..restorer import Restorer
 from ..settings import Settings
 from ..tone import keep_tone
 from .overlap import ahead
-from .planes import PlaneChange, crop_face, enlarge_planes, paste_changes
+from .planes import PlaneChange, crop_face, crop_luma, enlarge_planes, paste_changes
 from .reading import FilmFrame, FilmInfo, read_frames
 from .smoothing import PlacedFace, Smoother, Wanted
-from .steady import History, Moment, moment, steady_face
+from .steady import FINE, History, Moment, moment, steady_face
 from .tracking import INTERVAL, Tracker, track_all
 from .views import View, view_size
 
@@ -140,22 +140,28 @@ class FilmRestorer:
         for _, group in groupby(needed, key=lambda each: each[0].index // BLOCK):
             block = list(group)
             with self.restorer.times.stage('align'):
-                cropped = [
-                    [(face, *crop_face(frame.video, face.to_crop(self._size), self._size)) for face in faces]
-                    for frame, faces in block
-                ]
-            results = iter(self.restorer.run_network([crop for each in cropped for _, crop, _ in each]))
+                cropped = [[(face, *self._crop(frame.video, face)) for face in faces] for frame, faces in block]
+            results = iter(self.restorer.run_network([crop for each in cropped for _, crop, _, _ in each]))
             for (frame, _), faces in zip(block, cropped, strict=True):
                 yield frame, [self._face(frame.index, *face, next(results)) for face in faces]
+
+    def _crop(self, video: Any, placed: PlacedFace) -> tuple[np.ndarray, bool, np.ndarray | None]:
+        """Return the aligned face, whether it is black and white, and its finer luma where that is to be steadied."""
+        matrix, size = placed.to_crop(self._size), self._size
+        finer = self.history.radius and self.settings.detail == 'keep' and scale_of(matrix) < 1
+        luma = crop_luma(video, compose(resize_matrix(FINE), matrix), FINE * size) if finer else None
+        return (*crop_face(video, matrix, size), luma)
 
     def _first_needed(self, start: int) -> int:
         """Return the first frame that the frames from ``start`` on depend on, at a block's beginning."""
         back = max(self.history.radius, GUARD_BLOCK if self.guarded else 0)
         return max(0, (start - back) // BLOCK * BLOCK)
 
-    def _face(self, index: int, placed: PlacedFace, crop: np.ndarray, grey: bool, after: np.ndarray) -> FilmFace:
+    def _face(
+        self, index: int, placed: PlacedFace, crop: np.ndarray, grey: bool, luma: np.ndarray | None, after: np.ndarray
+    ) -> FilmFace:
         strength = self._strength(index, placed.track, crop, after) if self.guarded else self.settings.strength
-        return FilmFace(placed, moment(crop, after), grey, strength * placed.fade)
+        return FilmFace(placed, moment(crop, after, luma), grey, strength * placed.fade)
 
     def _strength(self, index: int, track: int, crop: np.ndarray, after: np.ndarray) -> float:
         """Return the strength that the identity guard allows; it looks at a track once a block of frames."""
@@ -197,14 +203,14 @@ class FilmRestorer:
     def _change(self, frame: FilmFrame, face: FilmFace, before: Any) -> PlaneChange:
         with self.restorer.times.stage('steady'):
             now, others = self.history.around(face.placed.track, frame.index)
-            after = steady_face(now, others, self.film_settings.steady)
+            after, fine = steady_face(now, others, self.film_settings.steady)
             if self.settings.color == 'keep':
                 after = keep_colour(now.before, after)
                 if all(each.toned for each in (now, *others)):  # a single frame may be taken for colour
                     after = keep_tone(now.before, after)
         enlarge = resize_matrix(before.width / frame.video.width, before.height / frame.video.height)
         matrix = compose(face.placed.to_crop(self._size), invert(enlarge))
-        return PlaneChange(matrix, now.before, after, face.strength * self._mask(after), face.grey)
+        return PlaneChange(matrix, now.before, after, face.strength * self._mask(after), face.grey, fine)
 
     def _mask(self, after: np.ndarray) -> np.ndarray:
         if getattr(self.restorer.mask, '__name__', '') == 'ellipse_mask':

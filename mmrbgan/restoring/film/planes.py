@@ -47,6 +47,11 @@ class Colours:
     chroma: float
     largest: int
 
+    @property
+    def weights(self) -> tuple[float, float, float]:
+        """Return the weights of red, green and blue in luma."""
+        return self.red, 1 - self.red - self.blue, self.blue
+
     @classmethod
     def of(cls, video: Any) -> 'Colours':
         """Read them from a frame; what it does not say is what players take."""
@@ -97,6 +102,7 @@ class PlaneChange:
         after: (s, s, 3), the same, restored.
         mask: (s, s) float32 in [0, 1], the strength in it.
         grey: only luma changes.
+        fine: (k s, k s) float32, a change of luma finer than ``after``.
     """
 
     matrix: np.ndarray
@@ -104,6 +110,16 @@ class PlaneChange:
     after: np.ndarray
     mask: np.ndarray
     grey: bool = False
+    fine: np.ndarray | None = None
+
+
+def crop_luma(video: Any, matrix: np.ndarray, size: int) -> np.ndarray:
+    """Return the luma of the aligned face (size, size) float32, 0 for black and 1 for white; see ``crop_face``."""
+    colours = Colours.of(video)
+    if colours.kind == 'rgb':
+        return np.asarray(crop_face(video, matrix, size)[0] @ np.array(colours.weights, np.float32))
+    moved = warp(plane_arrays(video)[0], matrix, (size, size)).astype(np.float32)
+    return (moved / colours.largest - colours.black) / colours.luma
 
 
 def crop_face(video: Any, matrix: np.ndarray, size: int) -> tuple[np.ndarray, bool]:
@@ -141,13 +157,27 @@ def paste_changes(video: Any, changes: Sequence[PlaneChange], keep_detail: bool 
         content = change.after - change.before if keep_detail else change.after
         parts = colours.changes(content * change.mask[:, :, None]) if keep_detail else colours.changes(content)
         placed = _placed(result, colours)[: 1 if change.grey and colours.kind == 'yuv' else None]
-        for number, ((plane, to_luma), part) in enumerate(zip(placed, parts, strict=False)):
+        for number, ((plane, to_luma), coarse) in enumerate(zip(placed, parts, strict=False)):
             to_plane = compose(invert(to_luma), invert(change.matrix))
             if keep_detail:
+                part = coarse
+                if change.fine is not None and (number == 0 or colours.kind == 'rgb'):
+                    part, to_plane = _with_fine(coarse, change, colours.luma, to_plane)
                 _add(plane, part, to_plane, colours.largest)
             else:
-                _replace(plane, part + _origin(colours, number), change.mask, to_plane, colours.largest)
+                _replace(plane, coarse + _origin(colours, number), change.mask, to_plane, colours.largest)
     return result
+
+
+def _with_fine(
+    part: np.ndarray, change: PlaneChange, luma: float, to_plane: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return a change with the finer one in it, and the matrix from its pixels to the plane's."""
+    assert change.fine is not None
+    size = change.fine.shape[::-1]
+    part, mask = (cv2.resize(each, size, interpolation=cv2.INTER_CUBIC) for each in (part, change.mask))
+    share = change.fine.shape[0] / change.mask.shape[0]
+    return part + luma * mask * change.fine, compose(to_plane, invert(resize_matrix(share)))
 
 
 def enlarge_planes(video: Any, scale: float) -> Any:
@@ -195,8 +225,9 @@ def _add(plane: np.ndarray, part: np.ndarray, to_plane: np.ndarray, largest: int
     if region is None:
         return
     old, matrix, size = region
-    new = old + largest * warp(part, matrix, size, cv2.BORDER_CONSTANT, cv2.INTER_CUBIC)
-    old[:] = np.clip(np.rint(new), 0, largest).astype(plane.dtype)
+    change = warp(largest * part, matrix, size, cv2.BORDER_CONSTANT, cv2.INTER_CUBIC)
+    new = cv2.add(old, change, dtype=cv2.CV_8U if plane.dtype == np.uint8 else cv2.CV_16U)  # rounds, and stays in range
+    old[:] = new if plane.dtype == np.uint8 else np.minimum(new, largest)
 
 
 def _replace(plane: np.ndarray, part: np.ndarray, mask: np.ndarray, to_plane: np.ndarray, largest: int) -> None:
