@@ -12,6 +12,7 @@ seconds of wall clock and of CPU, decode + encode alone and restoring in turn.
 
 import argparse
 import hashlib
+import multiprocessing
 import os
 import resource
 import subprocess
@@ -21,6 +22,7 @@ import time
 from collections.abc import Callable, Iterator
 from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -39,7 +41,7 @@ DAMAGE = {'640x360': 0.4, '1280x720': 0.3}  # of the size, in which the film is 
 BOUND, FLICKER_BOUND, MOTION_BOUND = 2.0, 0.6, 0.5
 SHORT, LONG, MEMORY_BOUND = 10, 600, 50  # seconds of film, and MB between their peaks
 WITH_FACE = 6  # one part in so many of the long film has a face
-KILLS, KILLED_PARTS = 20, 4  # SIGKILLs, and parts of ten seconds of the film that they hit
+KILLS, SEGMENT = 20, 25  # SIGKILLs, and frames a segment of the film that they hit
 
 
 def main() -> None:
@@ -163,25 +165,23 @@ def memory(folder: Path, args: argparse.Namespace) -> None:
 
 
 def kills(folder: Path, args: argparse.Namespace) -> None:
-    """Kill `mmrbgan restore --resume` at random; print whether the frames are those of an undisturbed run."""
-    film = folder / 'killed.mp4'
-    chain_films([made(folder, '640x360', 1, args, SHORT * RATE)[1]] * KILLED_PARTS, film)
+    """Kill a restoring process at random, resume; print whether the frames are those of an undisturbed run."""
+    film = made(folder, '640x360', 1, args, SHORT * RATE)[1]
     whole, output = folder / 'whole.mkv', folder / 'killed.mkv'
     begun = time.perf_counter()
-    subprocess.run(command(film, whole, args, '--lossless'), check=True, stderr=subprocess.DEVNULL)
+    assert end_of(begin(film, whole, args)) == 0
     seconds = time.perf_counter() - begun
     rng, left, found = np.random.default_rng(0), KILLS, []
     while True:
-        process = subprocess.Popen(command(film, output, args, '--lossless', '--resume'), stderr=subprocess.DEVNULL)
-        try:
-            process.wait(rng.uniform(0, seconds) if left else None)
-        except subprocess.TimeoutExpired:
+        process = begin(film, output, args)
+        status = end_of(process, rng.uniform(0, seconds / 2) if left else None)
+        if status is None:
             process.kill()
-            process.wait()
+            process.join()
             left -= 1
             print(f'killed with {len(list(folder.glob(".killed.mkv.parts/0*.nut")))} whole segments there', flush=True)
             continue
-        assert process.returncode == 0, f'mmrbgan restore: {process.returncode}'
+        assert status == 0
         found.append(same_film(output, whole, film))
         print('ended: ' + ('the same frames and sound' if found[-1] else 'DIFFERS'), flush=True)
         output.unlink()
@@ -189,6 +189,27 @@ def kills(folder: Path, args: argparse.Namespace) -> None:
             break
     say(f'of {len(found)} films resumed over {KILLS} kills are the same', sum(found), all(found), 'all')
     print()
+
+
+def begin(film: Path, output: Path, args: argparse.Namespace) -> Any:
+    """Begin or go on with a film in a process of its own."""
+    process = multiprocessing.get_context('spawn').Process(target=resume, args=(film, output, args))
+    process.start()
+    return process
+
+
+def end_of(process: Any, patience: float | None = None) -> int | None:
+    """Return how a process ended; None: it goes on."""
+    process.join(patience)
+    found: int | None = process.exitcode
+    return found
+
+
+def resume(film: Path, output: Path, args: argparse.Namespace) -> None:
+    """Restore a film without loss in short segments, from where it was left."""
+    restorer = Restorer(args.weights, device='cpu', engine=args.engine, detector=args.detector, mask='ellipse')
+    flags = FilmFlags(lossless=True, resume=True, segment=SEGMENT)
+    FilmJob(film, output, restorer, Settings(), FilmSettings(), flags).run(StopSignals())
 
 
 def same_film(one: Path, other: Path, source: Path) -> bool:

@@ -120,6 +120,81 @@ def test_pixel_aspect_colours_metadata_chapters_and_two_sounds_are_kept(network,
             assert getattr(a.codec_context, name) == getattr(b.codec_context, name), name
 
 
+def rich_film(path):
+    """Write a Matroska film with subtitles, two chapters and an attachment."""
+    write_film(path.with_suffix('.mp4'), pictures(10))
+    path.with_suffix('.srt').write_text('1\n00:00:00,100 --> 00:00:00,300\nHello\n')
+    names = (path.with_suffix('.mp4'), path.with_suffix('.srt'))
+    with av.open(str(names[0])) as film, av.open(str(names[1])) as words, av.open(str(path), 'w') as target:
+        streams = {id(s): target.add_stream_from_template(s) for s in (*film.streams, *words.streams)}
+        target.add_attachment('note.txt', 'text/plain', b'by hand')
+        pair = [(0, 200, 'one'), (200, 400, 'two')]
+        target.set_chapters(
+            [
+                {'id': i, 'start': a, 'end': b, 'time_base': Fraction(1, 1000), 'metadata': {'title': name}}
+                for i, (a, b, name) in enumerate(pair, 1)
+            ]
+        )
+        packets = [packet for source in (words, film) for packet in source.demux() if packet.dts is not None]
+        for packet in sorted(packets, key=lambda each: each.dts * each.time_base):
+            packet.stream = streams[id(packet.stream)]
+            target.mux_one(packet)
+
+
+def test_subtitles_chapters_and_attachments_are_kept_and_what_mp4_does_not_hold_is_told(network, tmp_path):
+    rich_film(tmp_path / 'film.mkv')
+
+    def told(path):
+        with av.open(str(path)) as film:
+            words = (
+                [bytes(packet) for packet in film.demux(subtitles=0) if packet.size] if film.streams.subtitles else []
+            )
+            files = [(s.name, s.data) for s in film.streams if s.type == 'attachment']
+            return words, files, [chapter['metadata']['title'] for chapter in film.chapters()]
+
+    outcome = run(network, tmp_path / 'film.mkv', tmp_path / 'out', preview=True)
+    assert (
+        told(outcome.output) == ([b'Hello'], [('note.txt', b'by hand')], ['one', 'two']) == told(tmp_path / 'film.mkv')
+    )
+    assert len(read_film(tmp_path / 'out_preview.mp4')[0]) == 10
+    as_mp4 = run(network, tmp_path / 'film.mkv', tmp_path / 'as.mp4')
+    assert told(as_mp4.output)[2] == ['one', 'two'] and not told(as_mp4.output)[1]
+    assert any('attachment' in note for note in as_mp4.notes) and any('subtitle' in note for note in as_mp4.notes)
+
+
+def test_whole_frames_of_two_fields_keep_their_times_and_woven_ones_are_told(network, tmp_path):
+    film = tmp_path / 'film.mp4'
+    fields = pictures(24)
+    woven = [image.copy() for image in fields[::2]]
+    for image, later in zip(woven, fields[1::2], strict=True):
+        image[1::2] = later[1::2]
+    options = {'crf': '12', 'x264-params': 'interlaced=1:tff=1'}
+    write_film(film, woven, pts=[1024 * t for t in range(12)], options=options)
+    kept = run(network, film, tmp_path / 'kept')
+    whole = run(network, film, tmp_path / 'whole', film_settings=FilmSettings(deinterlace=True))
+    assert any('--deinterlace' in note for note in kept.notes) and not any('--deinterlace' in n for n in whole.notes)
+    (frames, times), (before, given) = read_film(whole.output), read_film(film)
+    assert times == given
+
+    def combs(images):
+        grey = np.float32([image.mean(2) for image in images[2:-2]])
+        return np.abs(grey[:, 1:-1] - (grey[:, :-2] + grey[:, 2:]) / 2).mean()
+
+    assert combs(frames) < 0.8 * combs(before)
+
+
+@pytest.mark.parametrize('pixel_format', ['yuv420p', 'yuv420p10le'])
+def test_hevc_stays_hevc(network, tmp_path, pixel_format):
+    film = tmp_path / 'film.mp4'
+    write_film(
+        film, pictures(6), codec='libx265', pixel_format=pixel_format, options={'x265-params': 'log-level=error'}
+    )
+    outcome = run(network, film, tmp_path / 'out')
+    info = describe_film(outcome.output)
+    assert (info.codec, info.pixel_format) == ('hevc', pixel_format)
+    assert read_film(outcome.output)[1] == read_film(film)[1]
+
+
 def test_no_sound_and_a_single_frame(network, tmp_path):
     film = tmp_path / 'film.mov'
     write_film(film, pictures(1), sounds=0)

@@ -90,6 +90,8 @@ def _add_others(target: Any, source: Any, output: Path) -> tuple[dict[int, Any],
             continue
         try:
             if stream.type == 'attachment':
+                if output.suffix != '.mkv':
+                    raise ValueError
                 target.add_attachment(stream.name or 'attachment', stream.mimetype or '', stream.data)
                 continue
             if not _holds(target, stream):
@@ -151,6 +153,9 @@ def _picture_packets(
     for path in segments:
         container = files.enter_context(import_av().open(str(path)))
         packets = [packet for packet in container.demux(video=0) if packet.pts is not None]
+        for packet in packets:  # the segment may count in ticks of its own
+            packet.pts = round(packet.pts * packet.time_base / info.time_base)
+            packet.time_base = info.time_base
         times = sorted(packet.pts for packet in packets)
         if not begun:
             order = [times[0] - step * (delay - i) for i in range(delay)]

@@ -18,6 +18,7 @@ from mmrbgan_data.images import UnreadableImageError
 _LOGGER = logging.getLogger(__name__)
 
 PICTURE_FORMATS = ('image2', '_pipe', 'gif', 'ico')  # in the names of FFmpeg's readers of pictures
+MOST_RATE = 1000  # frames per second that a film may have
 # Packed formats -> the planar one that holds the same numbers.
 PLANAR = {
     'nv12': 'yuv420p', 'nv21': 'yuv420p', 'nv16': 'yuv422p', 'nv24': 'yuv444p', 'yuyv422': 'yuv422p',
@@ -129,7 +130,8 @@ def describe_film(path: Path) -> FilmInfo:
             raise UnreadableImageError(f'{path}: no frame of it can be decoded ({_reason(error)})') from error
         if first is None or stream.time_base is None:
             raise UnreadableImageError(f'{path}: no frame of it can be decoded')
-        rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+        rates = (stream.average_rate, stream.guessed_rate)  # where the container does not say, FFmpeg may take ticks
+        rate = next((each for each in rates if each and each <= MOST_RATE), Fraction(25))
         frames = stream.frames or int((container.duration or 0) / 1_000_000 * rate)
         return FilmInfo(
             path,
@@ -164,9 +166,10 @@ def read_frames(info: FilmInfo, deinterlace: bool = False) -> Iterator[FilmFrame
                     f'{info.size[0]}x{info.size[1]}; cut the film there'
                 )
             step = max(1, round(1 / (info.rate * info.time_base)))
-            pts = video.pts if video.pts is not None else (0 if last is None else last + step)
+            tick = (video.time_base or info.time_base) / info.time_base  # a filter may count in ticks of its own
+            pts = round(video.pts * tick) if video.pts is not None else (0 if last is None else last + step)
             pts = pts if last is None else max(pts, last + 1)
-            yield FilmFrame(index, pts, video.duration or 0, to_planar(video))
+            yield FilmFrame(index, pts, round((video.duration or 0) * tick), to_planar(video))
             last, index = pts, index + 1
         if info.frames and index < info.frames * 0.98 - 1:
             _LOGGER.warning('%s: ends early, %d of %d frames; it is truncated', info.path, index, info.frames)
