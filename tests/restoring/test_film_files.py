@@ -204,11 +204,11 @@ def test_no_sound_and_a_single_frame(network, tmp_path):
 
 
 def test_odd_sizes_and_ten_bits_stay(network, tmp_path):
-    write_film(tmp_path / 'odd.mkv', pictures(4, size=(201, 143)), codec='ffv1', options={})
+    write_film(tmp_path / 'odd.mkv', pictures(4, size=(641, 359)), codec='ffv1', options={})
     odd = run(network, tmp_path / 'odd.mkv', tmp_path / 'odd_out')
-    assert describe_film(odd.output).size == (201, 143)
-    write_film(tmp_path / 'odd.avi', pictures(4, size=(201, 143)), codec='mpeg4', options={})
-    assert describe_film(run(network, tmp_path / 'odd.avi', tmp_path / 'o').output).size == (201, 143)
+    assert describe_film(odd.output).size == (641, 359)
+    write_film(tmp_path / 'odd.avi', pictures(4, size=(641, 359)), codec='mpeg4', options={})
+    assert describe_film(run(network, tmp_path / 'odd.avi', tmp_path / 'o').output).size == (641, 359)
     write_film(tmp_path / 'deep.mp4', pictures(4), pixel_format='yuv420p10le')
     assert describe_film(run(network, tmp_path / 'deep.mp4', tmp_path / 'p').output).pixel_format == 'yuv420p10le'
 
