@@ -6,6 +6,7 @@ parameters are fixed; key names are the public checkpoints' own, so `arcface_res
 
 from typing import Annotated, TypeVar
 
+import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
@@ -54,6 +55,10 @@ class _FixedRecogniser(nn.Module):
         """Stay in evaluation mode whatever the caller asks."""
         return super().train(False)
 
+    def _hold(self, name: str, values: tuple[float, ...]) -> None:
+        """Keep one value per channel as (1, c, 1, 1), outside the state dict."""
+        self.register_buffer(name, torch.tensor(values).view(1, -1, 1, 1), persistent=False)
+
     def _fix(self) -> None:
         self.requires_grad_(False)
         self.eval()
@@ -63,6 +68,7 @@ class _FixedRecogniser(nn.Module):
 class MMRBGANArcFace(_FixedRecogniser):
     """ArcFace ResNet-18 on grey 128-px faces (GFPGAN's `arcface_resnet18.pth`): -> features (b, 512)."""
 
+    luma: Tensor
     layer1: nn.Sequential
     layer2: nn.Sequential
     layer3: nn.Sequential
@@ -85,12 +91,12 @@ class MMRBGANArcFace(_FixedRecogniser):
         self.bn4 = nn.BatchNorm2d(512)
         self.fc5 = nn.Linear(512 * 8 * 8, 512)
         self.bn5 = nn.BatchNorm1d(512)
+        self._hold('luma', LUMA)
         self._fix()
 
-    @staticmethod
-    def preprocess(x: Tensor) -> Tensor:
+    def preprocess(self, x: Tensor) -> Tensor:
         """(b, 3, s, s) RGB in [-1, 1] -> grey (b, 1, 128, 128) in [-1, 1]."""
-        grey = (x * x.new_tensor(LUMA).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
+        grey = (x * self.luma).sum(dim=1, keepdim=True)
         return F.interpolate(grey, (128, 128), mode='bilinear', align_corners=False)
 
     def features(self, grey: Tensor) -> Tensor:
@@ -170,6 +176,9 @@ MOBILE_STAGES = ((2, 64, 5, 2), (4, 128, 1, 2), (2, 128, 6, 1), (4, 128, 1, 2), 
 class MMRBGANMobileFaceNet(_FixedRecogniser):
     """MobileFaceNet (Chen et al., 2018) trained with ArcFace, 112-px RGB faces: -> features (b, 128)."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self) -> None:
         """Create the network with random weights."""
         super().__init__()
@@ -185,16 +194,16 @@ class MMRBGANMobileFaceNet(_FixedRecogniser):
         self.gdconv = GlobalDepthwise(512)
         self.conv3 = nn.Conv2d(512, 128, 1)
         self.bn = nn.BatchNorm2d(128)
+        self._hold('mean', IMAGENET_MEAN)
+        self._hold('std', IMAGENET_STD)
         self._fix()
 
-    @staticmethod
-    def preprocess(x: Tensor) -> Tensor:
+    def preprocess(self, x: Tensor) -> Tensor:
         """(b, 3, s, s) RGB in [-1, 1], FFHQ alignment -> ArcFace's crop (b, 3, 112, 112), ImageNet statistics."""
         scale = x.shape[-1] / 512
         x1, y1, x2, y2 = (round(edge * scale) for edge in ARCFACE_CROP)
         x = F.interpolate(x[:, :, y1:y2, x1:x2], (112, 112), mode='bilinear', align_corners=False, antialias=True)
-        mean, std = x.new_tensor(IMAGENET_MEAN).view(1, 3, 1, 1), x.new_tensor(IMAGENET_STD).view(1, 3, 1, 1)
-        return ((x + 1) / 2 - mean) / std
+        return ((x + 1) / 2 - self.mean) / self.std
 
     def forward(self, x: Tensor) -> Tensor:
         """(b, 3, s, s) RGB in [-1, 1] -> (b, 128)."""

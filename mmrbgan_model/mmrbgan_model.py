@@ -32,6 +32,7 @@ from .options import Term, TrainOptions
 from .perceptual import build_feature_maps
 from .phases import Phase
 from .run_clock import RunClock
+from .step_graph import StepGraphs
 from .training_state import TrainingState
 from .validation import Validator, picture_name, validate, write_picture
 
@@ -81,10 +82,16 @@ class MMRBGANModel(BaseModel):
         self.train_mode()
         ranks.copy_first(self.networks.values())
         self.scaler = speed.grad_scaler(self.settings.amp, self.device)
+        self.step_graphs = self._step_graphs() if self.settings.cuda_graph and self.device.type == 'cuda' else None
         self.iteration = 0
         self.clock = RunClock(self.settings.total_iter, self.settings.time_limit)
         self.state_sources: dict[str, Callable[[], Any]] = {'clock': self.clock.state}
         self.training_state = TrainingState(self, self.settings.keep_checkpoints)
+
+    def _step_graphs(self) -> StepGraphs:
+        if ranks.rank_and_size()[1] > 1:
+            raise UsageError('train.cuda_graph: one process only; leave it out, or start one process')
+        return StepGraphs(self._gradients, [parameter for phase in self.phases for parameter in phase.parameters])
 
     def _add_network(self, name: str, options: Mapping[str, Any]) -> None:
         """Build a network, load its ``path.pretrain_network_*`` and put it on the device."""
@@ -250,18 +257,30 @@ class MMRBGANModel(BaseModel):
         """One iteration (counted from 1): every gradient, one check of them all, then every step."""
         self.iteration = current_iter
         self.clock.advance(current_iter)
+        batch = self._batch()
+        log = self.step_graphs(batch, self._pattern()) if self.step_graphs else self._gradients(batch)
+        self._share_and_check(log)
+        self._step_optimizers()
+        self._update_ema()
+
+    def _gradients(self, batch: Mapping[str, Tensor | None]) -> dict[str, Tensor]:
+        """Leave every phase's gradients in its parameters; return what goes into the log."""
         log: dict[str, Tensor] = {}
         for phase in self.phases:
             phase.optimizer.zero_grad(set_to_none=True)
-        for part in speed.parts(self._batch(), self.settings.accumulate):
+        for part in speed.parts(batch, self.settings.accumulate):
             with speed.autocast(self.settings.amp, self.device):
                 step = self._forward(self.clock.place, part)
                 for phase in self.phases:
                     for name, value in phase.backward(step, self.scaler, self.settings.accumulate).items():
                         log[name] = log.get(name, 0) + value
-        self._share_and_check(log)
-        self._step_optimizers()
-        self._update_ema()
+        return log
+
+    def _pattern(self) -> tuple[bool, ...]:
+        """Which losses this iteration computes."""
+        terms, r1, place = self.settings.generator_terms().values(), self.settings.r1_opt, self.clock.place
+        penalised = r1 is not None and r1.active(place) and self.iteration % r1.interval == 0
+        return *(term.active(place) for term in terms), penalised
 
     def _batch(self) -> dict[str, Tensor | None]:
         return {'lq': self.lq, 'gt': self.gt, 'boxes': self.boxes, 'mask': self.mask}

@@ -152,6 +152,9 @@ class TrainOptions:
     """Keep feature maps as (b, h, w, c) in memory, which GPUs convolve faster in mixed precision."""
     compile: bool = False
     """Compile the networks with torch.compile: minutes at the start, a faster step."""
+    cuda_graph: bool = False
+    """On a GPU, launch each step as one CUDA graph: small networks, which wait for launches, run several times faster.
+    One process only; on a CPU it changes nothing."""
     fused_adam: bool = False
     """One kernel per optimizer step."""
     keep_checkpoints: CountOrNone = 3

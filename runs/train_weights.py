@@ -4,8 +4,8 @@
     python runs/train_weights.py ship --faces FACES --recogniser FILE --out OUT --minutes 8
 
 FACES holds train256, val256 and val_groups256 with their landmarks.csv. Every run is `basicsr train` on one of the
-project's option files with the changes below, in a process of its own; they share one GPU, which small networks do not
-fill. OUT gets the moving average of each run in float16, its log, and in parts of at most 15 MiB the state from which
+project's option files with the changes below, in a process of its own; they share one GPU. OUT gets the moving
+average of each run in float16, its log, and in parts of at most 15 MiB the state from which
 `--auto_resume` goes on; `--state DIR` takes such parts up again, here or on another machine.
 """
 
@@ -33,10 +33,13 @@ TABLE = {  # name: changes to the 128-px recipe
     'l1_narrow16_fp32': [*L1, 'network_g:narrow=0.0625'],
     'l1_narrow8_fp32': L1,
     'l1_narrow8': [*L1, *BF16],
-    'identity': [*NO_CRITICS, *BF16, 'train:perceptual_opt=none'],
-    'perceptual': [*NO_CRITICS, *BF16, 'train:identity_opt=none'],
+    'l1_narrow4': [*L1, *BF16, 'network_g:narrow=0.25'],
+    'identity_02': [*NO_CRITICS, *BF16, 'train:perceptual_opt=none', 'train:identity_opt:loss_weight=0.2'],
+    'identity_05': [*NO_CRITICS, *BF16, 'train:perceptual_opt=none'],
+    'identity_20': [*NO_CRITICS, *BF16, 'train:perceptual_opt=none', 'train:identity_opt:loss_weight=2'],
+    'perceptual_01': [*NO_CRITICS, *BF16, 'train:identity_opt=none'],
+    'perceptual_05': [*NO_CRITICS, *BF16, 'train:identity_opt=none', 'train:perceptual_opt:loss_weight=0.5'],
     'both': [*NO_CRITICS, *BF16],
-    'both_narrow4': [*NO_CRITICS, *BF16, 'network_g:narrow=0.25'],
     'both_gan': [*BF16, 'train:gan_opt:start=TWO_THIRDS', 'train:r1_opt:start=TWO_THIRDS']
     + [
         'train:component_opt:start=TWO_THIRDS',
@@ -121,6 +124,8 @@ def command(file: str, name: str, args: argparse.Namespace, batch: int, iteratio
         f'train:identity_opt:weights={Path(args.recogniser).resolve()}',
         f'train:total_iter={iterations}',
         f'train:time_limit={args.minutes}',
+        'train:cuda_graph=true',
+        'datasets:train:dataset_enlarge_ratio=100',  # the loader starts again at the end of an epoch
         'val:val_freq=1000000',
         'logger:save_checkpoint_freq=1000000',
         'logger:print_freq=50',

@@ -147,3 +147,13 @@ def test_fp16_leaves_out_a_step_that_overflowed(tmp_path):
     after = model.networks['net_g'].parameters()
     assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
     assert model.scaler.get_scale() < 1e30
+
+
+def test_on_a_cpu_cuda_graph_changes_nothing(tmp_path, plain):
+    assert distance(gradients(tmp_path, 3, cuda_graph=True), plain) == 0
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
+def test_replayed_steps_give_the_gradients_of_plain_ones(tmp_path):
+    for iteration in (1, 3, 16):  # with and without the gradient penalty
+        assert distance(gradients(tmp_path, iteration, cuda_graph=True), gradients(tmp_path, iteration)) < 1e-4
