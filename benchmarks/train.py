@@ -27,6 +27,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     'checkpointing': {'grad_checkpointing': True},
     'bf16': {'amp': 'bf16', 'channels_last': True},
     'bf16 checkpointing': {'amp': 'bf16', 'channels_last': True, 'grad_checkpointing': True},
+    'bf16 graph': {'amp': 'bf16', 'channels_last': True, 'fused_adam': True, 'cuda_graph': True},
     'bf16 compile': {'amp': 'bf16', 'channels_last': True, 'compile': True},
 }
 R1_EVERY = 16
