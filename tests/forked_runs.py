@@ -16,19 +16,20 @@ import torch
 import yaml
 
 from mmrbgan.running import runner
+from mmrbgan_model.mmrbgan_model import MMRBGANModel
 
 ITERATIONS = 14
 QUICK_OPTIONS = Path(__file__).parents[1] / 'options/train_mmrbgan_quick.yml'
 ended = set()
 
 
-def fork(content, *flags):
+def fork(content, *flags, **changes):
     """Start a run in a child with a process group of its own; return its id."""
-    return fork_file(tiny_run.write_yml(content, f'{content["name"]}.yml'), *flags)
+    return fork_file(tiny_run.write_yml(content, f'{content["name"]}.yml'), *flags, **changes)
 
 
-def fork_file(path, *flags, environment=()):
-    """The same from an option file."""
+def fork_file(path, *flags, environment=(), precise=False):
+    """The same from an option file; ``precise``: every network, picture and random number in float64."""
     child = os.fork()
     if child:
         os.setpgid(child, child)  # here too, so that a kill a moment later finds the group
@@ -38,10 +39,24 @@ def fork_file(path, *flags, environment=()):
     try:
         os.setpgid(0, 0)
         os.environ.update(environment)
+        if precise:
+            in_float64()
         status = runner.main(['train', '-opt', path, *flags])
     finally:
         sys.stdout.flush()
         os._exit(status)
+
+
+def in_float64():
+    """Make this process compute in float64."""
+    feed = MMRBGANModel.feed_data
+
+    def feed_data(self, data):
+        pictures = {key: data[key].double() for key in ('lq', 'gt')}
+        feed(self, {**data, **pictures})
+
+    MMRBGANModel.feed_data = feed_data
+    torch.set_default_dtype(torch.float64)
 
 
 def wait(child, seconds=120.0):
@@ -118,7 +133,7 @@ def kill_often(name, workers, kills):
     return in_save
 
 
-def two_ranks(content, *flags):
+def two_ranks(content, *flags, **changes):
     """Start the two processes of a job as torchrun does; return their ids."""
     with socket.create_server(('127.0.0.1', 0)) as server:
         port = str(server.getsockname()[1])
@@ -126,7 +141,7 @@ def two_ranks(content, *flags):
     ranks = [{**common, 'RANK': str(i), 'LOCAL_RANK': str(i)} for i in range(2)]
     # Written once: a second writing would empty the file while the first rank reads it.
     path = tiny_run.write_yml(content, f'{content["name"]}.yml')
-    return [fork_file(path, '--launcher', 'pytorch', *flags, environment=rank) for rank in ranks]
+    return [fork_file(path, '--launcher', 'pytorch', *flags, environment=rank, **changes) for rank in ranks]
 
 
 def main_kills(kills=10):
@@ -140,14 +155,25 @@ def main_kills(kills=10):
 
 
 def main_ranks():
-    content = tiny_run.options(name='two', train={'check_ranks_every': 1})
-    assert [wait(child) for child in two_ranks(content)] == [0, 0]
-    assert wait(fork(tiny_run.options(name='one', batch=4))) == 0
-    one, two = (tiny_run.final_state(f'experiments/{name}') for name in ('one', 'two'))
+    # In float64: Adam makes a step of every gradient, also of one that is nothing but float32's rounding, so that how
+    # far two orders of summing drift apart in float32 depends on the CPU.
+    def precise(**changes):
+        content = tiny_run.options(**changes)
+        del content['val'], content['datasets']['val']
+        return content
+
+    content = precise(name='precise', train={'check_ranks_every': 1})
+    assert [wait(child) for child in two_ranks(content, precise=True)] == [0, 0]
+    assert wait(fork(precise(name='one', batch=4), precise=True)) == 0
+    one, two = (tiny_run.final_state(f'experiments/{name}') for name in ('one', 'precise'))
     weights = [name for name in one if '.pth' in name]
+    assert all(one[name].dtype is torch.float64 for name in weights if one[name].is_floating_point())
     largest = max(float((one[name] - two[name]).abs().max()) for name in weights)
     print(f'largest difference from one process: {largest:.2e}')
 
+    content = tiny_run.options(name='two', train={'check_ranks_every': 1})
+    assert [wait(child) for child in two_ranks(content)] == [0, 0]
+    two = tiny_run.final_state('experiments/two')
     broken = tiny_run.options(name='broken', train={'check_ranks_every': 1, 'total_iter': 8})
     first, second = two_ranks(broken)
     while not Path('experiments/broken/training_states/2.json').exists():
