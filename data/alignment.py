@@ -76,7 +76,8 @@ def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 def apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Return ``points`` (n, 2) moved by ``matrix`` (2, 3)."""
-    return points @ matrix[:, :2].T + matrix[:, 2]
+    result: np.ndarray = points @ matrix[:, :2].T + matrix[:, 2]
+    return result
 
 
 def compose(second: np.ndarray, first: np.ndarray) -> np.ndarray:

@@ -188,7 +188,8 @@ def resize(image: np.ndarray, width: int, height: int, how: Resize) -> np.ndarra
             Image.fromarray(channel).resize((width, height), Image.Resampling.BICUBIC)
             for channel in np.moveaxis(image, 2, 0)
         ]
-        return np.clip(np.stack([np.asarray(channel) for channel in channels], 2), 0, 1)
+        result: np.ndarray = np.clip(np.stack([np.asarray(channel) for channel in channels], 2), 0, 1)
+        return result
     resized = cv2.resize(image, (width, height), interpolation=_CV2_RESIZE[how])
     return np.clip(resized, 0, 1, out=resized) if how == 'bicubic' else resized
 
@@ -229,7 +230,8 @@ def gaussian_kernel(sigma_x: float, sigma_y: float, angle: float, size: int) -> 
     x, y = steps[None, :], steps[:, None]
     along, across = math.cos(angle) * x + math.sin(angle) * y, math.cos(angle) * y - math.sin(angle) * x
     kernel = np.exp(-0.5 * ((along / np.float32(sigma_x)) ** 2 + (across / np.float32(sigma_y)) ** 2))
-    return kernel / kernel.sum()
+    result: np.ndarray = kernel / kernel.sum()
+    return result
 
 
 def motion_kernel(length: float, angle: float, bend: float, size: int) -> np.ndarray:
@@ -252,7 +254,8 @@ def to_uint8(image: np.ndarray) -> np.ndarray:
 
 def to_float(image: np.ndarray) -> np.ndarray:
     """Return uint8 [0, 255] as float32 [0, 1]."""
-    return image * np.float32(1 / 255)
+    result: np.ndarray = image * np.float32(1 / 255)
+    return result
 
 
 def _between(limits: tuple[float, float], share: float) -> float:
@@ -267,4 +270,5 @@ def _splat(points: np.ndarray, size: int) -> np.ndarray:
     for right, down, weight in ((0, 0, (1 - x) * (1 - y)), (1, 0, x * (1 - y)), (0, 1, (1 - x) * y), (1, 1, x * y)):
         np.add.at(kernel, (corner[:, 1] + down, corner[:, 0] + right), weight)
     kernel = kernel[:size, :size]
-    return (kernel / kernel.sum()).astype(np.float32)
+    result: np.ndarray = (kernel / kernel.sum()).astype(np.float32)
+    return result

@@ -178,7 +178,7 @@ class ImageSource:
         if self._lmdb_keys is None:
             return _read_bytes(self.root / self.names[index])
         with open_lmdb(str(self.root)).begin() as transaction:
-            content = transaction.get(self._lmdb_keys[index].encode())
+            content: bytes | None = transaction.get(self._lmdb_keys[index].encode())
         if content is None:
             raise UnreadableImageError(f'{self.path(index)}: listed in the LMDB but not in it')
         return content
@@ -187,7 +187,7 @@ class ImageSource:
         meta, basicsr_meta = self.root / META_FILE, self.root / BASICSR_META_FILE
         try:
             if meta.is_file():
-                names = parse_json(meta.read_bytes())['files']
+                names: list[str] = parse_json(meta.read_bytes())['files']
                 self._lmdb_keys = LmdbKeys(len(names))
                 return names
             if basicsr_meta.is_file():

@@ -60,7 +60,8 @@ class MMRBGANClassical(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the method."""
-        return self.method(x).clamp(-1, 1)
+        out: Tensor = self.method(x).clamp(-1, 1)
+        return out
 
     def _bicubic(self, x: Tensor) -> Tensor:
         size = x.shape[-2:]
@@ -71,7 +72,8 @@ class MMRBGANClassical(nn.Module):
     def _unsharp(self, x: Tensor) -> Tensor:
         radius = max(1, round(3 * self.sigma))
         blurred = gaussian_blur(x, [2 * radius + 1] * 2, [self.sigma] * 2)
-        return x + self.amount * (x - blurred)
+        out: Tensor = x + self.amount * (x - blurred)
+        return out
 
     def _nonlocal_means(self, x: Tensor) -> Tensor:
         pictures = ((x.float() + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()

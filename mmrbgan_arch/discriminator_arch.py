@@ -24,7 +24,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(b, in, h, w) -> (b, out, h/2, w/2)."""
-        return (self.conv2(self.conv1(x)) + self.skip(x)) / math.sqrt(2)
+        out: Tensor = (self.conv2(self.conv1(x)) + self.skip(x)) / math.sqrt(2)
+        return out
 
 
 def freeze(module: nn.Module) -> None:
@@ -82,7 +83,8 @@ class MMRBGANDiscriminator(nn.Module):
         for layer in self.layers:
             x = layer(x)
         x = self.final_conv(minibatch_stddev(x))
-        return self.logit(self.hidden(x.flatten(1)))
+        out: Tensor = self.logit(self.hidden(x.flatten(1)))
+        return out
 
 
 @register_arch
@@ -104,4 +106,5 @@ class MMRBGANComponentDiscriminator(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(b, 3, h, w) -> (b, 1, h/4, w/4)."""
-        return self.layers(x) + self.bias
+        out: Tensor = self.layers(x) + self.bias
+        return out

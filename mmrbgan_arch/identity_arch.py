@@ -45,7 +45,8 @@ class IRBlock(nn.Module):
         """(b, in, h, w) -> (b, out, h / stride, w / stride)."""
         shortcut = x if self.downsample is None else self.downsample(x)
         x = self.prelu(self.bn1(self.conv1(self.bn0(x))))
-        return self.prelu(self.bn2(self.conv2(x)) + shortcut)
+        out: Tensor = self.prelu(self.bn2(self.conv2(x)) + shortcut)
+        return out
 
 
 class _FixedRecogniser(nn.Module):
@@ -103,7 +104,8 @@ class MMRBGANArcFace(_FixedRecogniser):
         """(b, 1, 128, 128) in [-1, 1] -> (b, 512); what the reference network computes."""
         x = self.maxpool(self.prelu(self.bn1(self.conv1(grey))))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
-        return self.bn5(self.fc5(self.bn4(x).flatten(1)))
+        out: Tensor = self.bn5(self.fc5(self.bn4(x).flatten(1)))
+        return out
 
     def forward(self, x: Tensor) -> Tensor:
         """(b, 3, s, s) RGB in [-1, 1] -> (b, 512)."""
@@ -134,7 +136,8 @@ class InvertedResidual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(b, in, h, w) -> (b, out, h / stride, w / stride)."""
-        return x + self.conv(x) if self.shortcut else self.conv(x)
+        out: Tensor = x + self.conv(x) if self.shortcut else self.conv(x)
+        return out
 
 
 class DepthwiseSeparable(nn.Module):
@@ -165,7 +168,8 @@ class GlobalDepthwise(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(b, c, 7, 7) -> (b, c, 1, 1)."""
-        return self.bn(self.depthwise(x))
+        out: Tensor = self.bn(self.depthwise(x))
+        return out
 
 
 # MobileFaceNet's table: expansion, width, repeats, first stride.
@@ -208,4 +212,5 @@ class MMRBGANMobileFaceNet(_FixedRecogniser):
     def forward(self, x: Tensor) -> Tensor:
         """(b, 3, s, s) RGB in [-1, 1] -> (b, 128)."""
         x = self.features(self.dw_conv(self.conv1(self.preprocess(x))))
-        return self.bn(self.conv3(self.gdconv(self.conv2(x)))).flatten(1)
+        out: Tensor = self.bn(self.conv3(self.gdconv(self.conv2(x)))).flatten(1)
+        return out

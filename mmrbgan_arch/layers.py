@@ -139,7 +139,8 @@ class ConvLayer(nn.Module):
         if self.filter is not None:
             x = self.filter.blur(x, self.blur_padding, self.blur_stride)
         if self.bias is None:
-            return self.conv(x)
+            out: Tensor = self.conv(x)
+            return out
         weight = self.conv.weight * (self.conv.scale * GAIN)
         return leaky_relu(F.conv2d(x, weight, self.bias * GAIN, self.conv.stride, self.conv.padding))
 
@@ -227,7 +228,8 @@ def _mean_over_batch(x: Tensor) -> Tensor:
     mean = x.mean(dim=0)
     if not (torch.is_grad_enabled() and dist.is_available() and dist.is_initialized()):
         return mean
-    return _SumOverProcesses.apply(mean) / dist.get_world_size()
+    out: Tensor = _SumOverProcesses.apply(mean) / dist.get_world_size()
+    return out
 
 
 class _SumOverProcesses(torch.autograd.Function):
@@ -241,4 +243,5 @@ class _SumOverProcesses(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return _SumOverProcesses.apply(gradient)
+        out: Tensor = _SumOverProcesses.apply(gradient)
+        return out

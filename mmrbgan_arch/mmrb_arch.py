@@ -19,7 +19,8 @@ class PReLUConv2d(EqualizedConv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(b, in, h, w) -> (b, out, h, w)."""
-        return self.prelu(super().forward(x))
+        out: Tensor = self.prelu(super().forward(x))
+        return out
 
 
 @register_arch
@@ -53,4 +54,5 @@ class MMRB(nn.Module):
         x1, x2 = x.chunk(2, dim=1)  # Eq. 4
         mixed = torch.cat([self.half3(x1), self.half5(x2)], dim=1)  # Eq. 5-6
         paths = torch.cat([self.full3(mixed), self.full5(mixed)], dim=1)  # Eq. 7-8
-        return x + self.fuse(paths)  # Eq. 9-10
+        out: Tensor = x + self.fuse(paths)  # Eq. 9-10
+        return out

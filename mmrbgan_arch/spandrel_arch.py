@@ -50,12 +50,14 @@ def restore_face(peer: Any, x: Tensor) -> Tensor:
     """
     keeps_noise = 'randomize_noise' in inspect.signature(peer.model.forward).parameters
     arguments = {'randomize_noise': False} if keeps_noise else {}
-    return peer.model(_resize(x, (FACE_SIZE, FACE_SIZE)), **arguments)[0]
+    out: Tensor = peer.model(_resize(x, (FACE_SIZE, FACE_SIZE)), **arguments)[0]
+    return out
 
 
 def restore_any(peer: Any, x: Tensor) -> Tensor:
     """Run any other network by spandrel's call, which takes and gives [0, 1]."""
-    return peer(((x + 1) / 2).clamp(0, 1)) * 2 - 1
+    out: Tensor = peer(((x + 1) / 2).clamp(0, 1)) * 2 - 1
+    return out
 
 
 def _resize(x: Tensor, size: Sequence[int]) -> Tensor:

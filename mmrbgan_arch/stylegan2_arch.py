@@ -42,7 +42,8 @@ class ToRGB(nn.Module):
     def forward(self, x: Tensor, style: Tensor, image: Tensor | None) -> Tensor:
         """(b, in, h, w), (b, style_dim), image (b, 3, h/2, w/2) or None -> (b, 3, h, w)."""
         out = self.conv(x, style, self.bias)
-        return out if image is None else out + self.filter.upsample(image)
+        y: Tensor = out if image is None else out + self.filter.upsample(image)
+        return y
 
 
 class StyleGAN2Prior(nn.Module):
@@ -83,7 +84,7 @@ class StyleGAN2Prior(nn.Module):
         w = self.map(z)
         x = self.constant.expand(z.shape[0], -1, -1, -1)
         x = self.blocks[0](x, w, decoded[0])
-        image = self.to_rgbs[0](x, w, None)
+        image: Tensor = self.to_rgbs[0](x, w, None)
         for i, feature in enumerate(decoded[1:], start=1):
             x = self.blocks[2 * i - 1](x, w, feature)
             x = self.blocks[2 * i](x, w, feature)

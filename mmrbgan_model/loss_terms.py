@@ -122,7 +122,8 @@ def perceptual_loss(features: nn.Module) -> Callable[[Step], Tensor]:
 def root_mean_square(x: Tensor) -> Tensor:
     """Mean over b of the root of the mean square of (b, ...); its gradient at zero is zero."""
     x = x.flatten(1).to(torch.promote_types(x.dtype, torch.float32))
-    return torch.linalg.vector_norm(x, dim=1).mean() / math.sqrt(x.shape[1])
+    out: Tensor = torch.linalg.vector_norm(x, dim=1).mean() / math.sqrt(x.shape[1])
+    return out
 
 
 def identity_loss(recogniser: nn.Module, augment: bool = False) -> Callable[[Step], Tensor]:

@@ -77,7 +77,8 @@ def score(picture: np.ndarray, gt: np.ndarray | None, options: Mapping[str, Any]
 def _niqe_blocks(picture: np.ndarray, options: Mapping[str, Any]) -> int:
     """How many whole blocks a picture has inside its border; the spread over them takes two."""
     rows, columns = ((side - 2 * options.get('crop_border', 0)) // NIQE_BLOCK for side in picture.shape[:2])
-    return max(rows, 0) * columns
+    result: int = max(rows, 0) * columns
+    return result
 
 
 @functools.cache

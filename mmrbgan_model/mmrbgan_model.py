@@ -45,7 +45,7 @@ _LOGGER = logging.getLogger('basicsr')
 
 
 @basicsr_bridge.register_model
-class MMRBGANModel(BaseModel):
+class MMRBGANModel(BaseModel):  # type: ignore[misc]
     """Trains and tests MMRBGAN; every network of the run is in ``networks`` by its name in files and options."""
 
     settings: TrainOptions
@@ -181,9 +181,10 @@ class MMRBGANModel(BaseModel):
         elif path is None:
             raise UsageError(f'{option}: missing; name the weights file of {type(network).__name__}, or {way_out}')
         try:
-            return load_into(network, path).to(self.device)
+            loaded: nn.Module = load_into(network, path).to(self.device)
         except UsageError as error:
             raise UsageError(f'{option}: {error}; or {way_out}') from error
+        return loaded
 
     def _generator_groups(self) -> list[dict[str, Any]]:
         """The generator's three groups with their own rates (paper 4.2); a rate of 0 is fixed.

@@ -182,7 +182,8 @@ class MMRBGANDegradationDataset(Dataset[Any]):
         """Side of the first readable image: what a landmarks.csv beside the images refers to."""
         for index in range(len(self.gt)):
             try:
-                return max(self.gt.read(index).shape[:2])
+                result: int = max(self.gt.read(index).shape[:2])
+                return result
             except UnreadableImageError:
                 continue
         return self.options.image_size

@@ -62,4 +62,5 @@ class ResumableSampler(Sampler[Any]):
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
         order = torch.randperm(self._length, generator=generator).numpy()
         padded = np.resize(order, self.num_samples * self.num_replicas)
-        return padded[self.rank :: self.num_replicas].tolist()
+        result: list[int] = padded[self.rank :: self.num_replicas].tolist()
+        return result

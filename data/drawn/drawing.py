@@ -57,7 +57,10 @@ def _shading(depth: np.ndarray, step: float, rng: np.random.Generator) -> np.nda
     colour = np.array([1, rng.uniform(0.9, 1), rng.uniform(0.8, 1)], np.float32)
     half = lamp + np.array([0, 0, 1], np.float32)
     gloss = np.clip(normal @ (half / np.linalg.norm(half)), 0, 1)[..., None] ** 24
-    return (ambient + (1.15 - ambient) * direct * colour + rng.uniform(0, 0.22) * gloss).astype(np.float32)
+    result: np.ndarray = (ambient + (1.15 - ambient) * direct * colour + rng.uniform(0, 0.22) * gloss).astype(
+        np.float32
+    )
+    return result
 
 
 def _scene(x: np.ndarray, y: np.ndarray, tone: np.ndarray, texture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -76,7 +79,8 @@ def _scene(x: np.ndarray, y: np.ndarray, tone: np.ndarray, texture: np.ndarray, 
 
 def _lay(below: np.ndarray, above: np.ndarray, cover: np.ndarray) -> np.ndarray:
     cover = np.clip(cover, 0, 1)[..., None]
-    return below + (above - below) * cover.astype(np.float32)
+    result: np.ndarray = below + (above - below) * cover.astype(np.float32)
+    return result
 
 
 def _background(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -111,10 +115,12 @@ def _pattern(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarr
         share = 0.5 + 0.2 * noise(x.shape, 2, rng) + 0.15 * noise(x.shape, 30, rng)
     first, second = _paint_tone(rng), _paint_tone(rng)
     share = np.clip(share, 0, 1).astype(np.float32)[..., None]
-    return (first + (second - first) * share) * (1 + 0.05 * noise(x.shape, 3, rng))[..., None]
+    result: np.ndarray = (first + (second - first) * share) * (1 + 0.05 * noise(x.shape, 3, rng))[..., None]
+    return result
 
 
 def _paint_tone(rng: np.random.Generator) -> np.ndarray:
     """Return a colour (3,) as walls and cloth have it: of any lightness, seldom garish."""
     grey = rng.uniform(30, 230)
-    return np.float32(np.clip(grey + rng.uniform(0.05, 0.6) * rng.uniform(-90, 90, 3), 10, 245))
+    result: np.ndarray = np.float32(np.clip(grey + rng.uniform(0.05, 0.6) * rng.uniform(-90, 90, 3), 10, 245))
+    return result

@@ -106,7 +106,8 @@ def relief(face: Person) -> np.ndarray:
         height = height + amount * _bell(x, centre_x, width_x) * _bell(y, centre_y, width_y)
     side = (1 - front**2) * np.clip((y - 0.2) / 1.3, 0, 1)
     height = np.where(front > 0.07, height, 0) - face.jaw * side
-    return cv2.resize(height.astype(np.float32), (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
+    result: np.ndarray = cv2.resize(height.astype(np.float32), (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
+    return result
 
 
 def skin_to_texture(skin: np.ndarray) -> np.ndarray:
@@ -125,7 +126,8 @@ def skin_to_space(skin: np.ndarray, height: np.ndarray, face: Person) -> np.ndar
     stand_out = read_texture(height, places[None])[0]
     ring = np.sqrt(np.clip(1 - skin[:, 1] ** 2, 0, 1))
     ball = np.stack([np.sin(skin[:, 0]) * ring, skin[:, 1], np.cos(skin[:, 0]) * ring], 1)
-    return (ball * (1 + stand_out[:, None]) * face.axes) @ rotation(face).T
+    result: np.ndarray = (ball * (1 + stand_out[:, None]) * face.axes) @ rotation(face).T
+    return result
 
 
 def read_texture(texture: np.ndarray, places: np.ndarray) -> np.ndarray:
@@ -138,7 +140,8 @@ def rotation(face: Person) -> np.ndarray:
     cos_yaw, sin_yaw, cos_pitch, sin_pitch = np.cos(face.yaw), np.sin(face.yaw), np.cos(face.pitch), np.sin(face.pitch)
     turn = np.array([[cos_yaw, 0, sin_yaw], [0, 1, 0], [-sin_yaw, 0, cos_yaw]])
     nod = np.array([[1, 0, 0], [0, cos_pitch, -sin_pitch], [0, sin_pitch, cos_pitch]])
-    return nod @ turn
+    result: np.ndarray = nod @ turn
+    return result
 
 
 def cast_rays(
@@ -179,7 +182,8 @@ def _to_skin(points: np.ndarray, face: Person) -> np.ndarray:
 
 
 def _bell(value: np.ndarray, centre: float, width: np.ndarray | float) -> np.ndarray:
-    return np.exp(-(((value - centre) / width) ** 2))
+    result: np.ndarray = np.exp(-(((value - centre) / width) ** 2))
+    return result
 
 
 def _brows(face: Person) -> np.ndarray:

@@ -64,7 +64,8 @@ def hair_strands(shape: tuple[int, int], tone: np.ndarray, rng: np.random.Genera
     )
     locks = noise(shape, 18, rng)
     light = 1 + 0.3 * fibre + 0.15 * locks + 0.2 * np.sin(y / np.float32(rng.uniform(25, 60)))
-    return tone * np.clip(light, 0.25, 2.2)[..., None] + 6
+    result: np.ndarray = tone * np.clip(light, 0.25, 2.2)[..., None] + 6
+    return result
 
 
 def _skin(tone: np.ndarray, face: Person, rng: np.random.Generator) -> np.ndarray:
@@ -82,7 +83,8 @@ def _skin(tone: np.ndarray, face: Person, rng: np.random.Generator) -> np.ndarra
             if abs(place[0]) < 1:
                 _disc(freckles, front_to_texture(place[None], face)[0], rng.uniform(0.8, 2))
         canvas *= 1 - np.float32(0.25) * cv2.GaussianBlur(freckles, (0, 0), 0.8)[..., None]
-    return canvas * (1 - _folds(face, rng)[..., None])
+    result: np.ndarray = canvas * (1 - _folds(face, rng)[..., None])
+    return result
 
 
 def _folds(face: Person, rng: np.random.Generator) -> np.ndarray:
@@ -97,7 +99,8 @@ def _folds(face: Person, rng: np.random.Generator) -> np.ndarray:
     for y in np.linspace(-0.75, -0.5, rng.integers(0, 4)):
         x = np.linspace(-0.6, 0.6, 12)
         _line(folds, front_to_texture(np.stack([x, y + 0.02 * np.sin(5 * x + 9 * y)], 1), face), 1, 2)
-    return age * cv2.GaussianBlur(folds, (0, 0), 2.2)
+    result: np.ndarray = age * cv2.GaussianBlur(folds, (0, 0), 2.2)
+    return result
 
 
 def _paint_eye(
@@ -228,7 +231,8 @@ def _hair_mask(rng: np.random.Generator) -> np.ndarray:
     sides = np.minimum((np.abs(longitude) - side + 0.1 * height) / 0.05, (length - height) / 0.1)
     if rng.random() < 0.07:
         top, sides = np.full_like(top, -1), np.minimum(sides, (height + 0.1) / 0.1)
-    return np.clip(np.maximum(top, sides), 0, 1).astype(np.float32)
+    result: np.ndarray = np.clip(np.maximum(top, sides), 0, 1).astype(np.float32)
+    return result
 
 
 def _window(canvas: np.ndarray, points: np.ndarray, margin: int) -> tuple[np.ndarray, np.ndarray]:
@@ -251,7 +255,10 @@ def _curve(points: np.ndarray, count: int = 16) -> np.ndarray:
     index, t = steps.astype(int), (steps % 1)[:, None]
     ends = np.concatenate([[2 * points[0] - points[1]], points, [2 * points[-1] - points[-2]]])
     a, b, c, d = (ends[index + shift] for shift in range(4))
-    return 0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3)
+    result: np.ndarray = 0.5 * (
+        2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3
+    )
+    return result
 
 
 def _fixed(point: np.ndarray) -> tuple[int, int]:

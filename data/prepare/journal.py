@@ -161,10 +161,11 @@ def _face(value: dict[str, Any]) -> KeptFace:
 
 def _crop_name(name: Any) -> str:
     """Return the name of a crop below its folder; one that leaves it would let ``prepare`` delete a stranger's file."""
-    path = PurePath(_text(name))
-    if '..' in path.parts or path.anchor or '\0' in name or not name.endswith('.png'):
-        raise ValueError(f'{name!r} is not the name of a crop')
-    return name
+    text = _text(name)
+    path = PurePath(text)
+    if '..' in path.parts or path.anchor or '\0' in text or not text.endswith('.png'):
+        raise ValueError(f'{text!r} is not the name of a crop')
+    return text
 
 
 def _text(value: Any) -> str:

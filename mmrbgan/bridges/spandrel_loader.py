@@ -15,7 +15,7 @@ from mmrbgan_arch.weights_io import network_of
 MARKS = next(kind.marks for kind in KINDS if kind.network is MMRBGAN)
 
 
-class MMRBGANArchitecture(Architecture[MMRBGAN]):
+class MMRBGANArchitecture(Architecture[MMRBGAN]):  # type: ignore[misc]
     """Recognises the generator by its keys and reads its options from the tensors' shapes."""
 
     def __init__(self) -> None:

@@ -109,7 +109,8 @@ def mark(pixels: np.ndarray, faces: list[dict[str, Any]]) -> np.ndarray:
         x1, y1, x2, y2 = (round(edge) for edge in face['box'])
         cv2.rectangle(image, (x1, y1), (x2, y2), (255, 160, 0), width)
         cv2.putText(image, str(number), (x1, y1 - 2 * width), 0, 0.5 * width, (255, 160, 0), width)
-    return image
+    result: np.ndarray = image
+    return result
 
 
 def import_gradio() -> Any:

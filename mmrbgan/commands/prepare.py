@@ -73,7 +73,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _default_output(args: argparse.Namespace) -> Path:
     if args.set:
-        return Path('datasets') / 'test' / args.set
+        result: Path = Path('datasets') / 'test' / args.set
+        return result
     return Path('degradations.jpg') if args.preview else Path('datasets') / args.photos.resolve().name
 
 

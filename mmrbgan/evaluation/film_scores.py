@@ -169,7 +169,8 @@ class _Tally:
     def _points(self, crop: np.ndarray) -> np.ndarray:
         assert self.landmarks is not None
         box = [edge * SIDE for edge in TYPICAL_FACE]
-        return self.landmarks(np.rint(crop * 255).astype(np.uint8), box)
+        result: np.ndarray = self.landmarks(np.rint(crop * 255).astype(np.uint8), box)
+        return result
 
     def _mean(self, values: np.ndarray) -> float:
         return float((values * self.mask).sum() / self.mask.sum())

@@ -183,9 +183,10 @@ def build(section: dict[str, Any]) -> nn.Module:
             raise UsageError(f'network_g.type: {section["type"]!r} is not registered')
         cls = ARCH_REGISTRY.get(section['type'])
     try:
-        return cls(**arguments)
+        network: nn.Module = cls(**arguments)
     except (TypeError, ValueError) as error:
         raise UsageError(f'network_g: {error}') from error
+    return network
 
 
 class _Timed:

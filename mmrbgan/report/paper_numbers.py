@@ -33,4 +33,5 @@ def _rows(table: dict[str, Any], several: bool) -> list[Row]:
 
 @functools.cache
 def _tables() -> list[dict[str, Any]]:
-    return json.loads(FILE.read_text(encoding='utf-8'))['tables']
+    result: list[dict[str, Any]] = json.loads(FILE.read_text(encoding='utf-8'))['tables']
+    return result

@@ -76,7 +76,8 @@ def _columns(records: list[Record]) -> dict[str, dict[str, Path]]:
 def _sheet(columns: dict[str, dict[str, Path]], names: list[str]) -> np.ndarray:
     rows = [[_thumbnail(files.get(name)) for files in columns.values()] for name in names]
     titles = [title.encode('ascii', 'replace').decode()[:22] for title in columns]
-    return contact_sheet(rows, titles)
+    result: np.ndarray = contact_sheet(rows, titles)
+    return result
 
 
 def _thumbnail(path: Path | None) -> np.ndarray:
@@ -89,4 +90,5 @@ def _thumbnail(path: Path | None) -> np.ndarray:
         return blank
     scale = SIDE / max(picture.shape[:2])
     size = max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale))
-    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    result: np.ndarray = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    return result

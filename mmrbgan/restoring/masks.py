@@ -41,7 +41,8 @@ def ellipse_mask(face: np.ndarray, landmarks: np.ndarray, matrix: np.ndarray) ->
     x1, y1, x2, y2 = _face_box(apply(matrix, landmarks), size)
     y, x = np.mgrid[:size, :size].astype(np.float32)
     radius = np.hypot((2 * x - x1 - x2) / (x2 - x1), (2 * y - y1 - y2) / (y2 - y1))
-    return _smooth((FADE[1] - radius) / (FADE[1] - FADE[0])) * _border_fade(size)
+    result: np.ndarray = _smooth((FADE[1] - radius) / (FADE[1] - FADE[0])) * _border_fade(size)
+    return result
 
 
 def choose_mask(name: str, device: str = 'cpu') -> MaskMaker:
@@ -78,7 +79,8 @@ def parsenet_mask(network: Any, face: np.ndarray, landmarks: np.ndarray, matrix:
         classes = network(batch)[0].argmax(1)[0].cpu().numpy()
     head = np.isin(classes, HEAD_CLASSES).astype(np.float32)
     soft = cv2.GaussianBlur(head, (0, 0), PARSENET_SIZE / 32)
-    return cv2.resize(soft, (size, size), interpolation=cv2.INTER_AREA) * _border_fade(size)
+    result: np.ndarray = cv2.resize(soft, (size, size), interpolation=cv2.INTER_AREA) * _border_fade(size)
+    return result
 
 
 def load_parsenet(path: str | Path, device: str = 'cpu') -> Any:
@@ -110,10 +112,12 @@ def _border_fade(size: int) -> np.ndarray:
     """Return (s, s), 0 at the edges of the crop."""
     distance = np.minimum(np.arange(size), np.arange(size)[::-1]).astype(np.float32)
     ramp = _smooth(distance / (BORDER * size))
-    return np.minimum(ramp[:, None], ramp[None])
+    result: np.ndarray = np.minimum(ramp[:, None], ramp[None])
+    return result
 
 
 def _smooth(t: np.ndarray) -> np.ndarray:
     """Return the smoothstep of ``t``: 0 below 0, 1 above 1, without a corner at either end."""
     t = np.clip(t, 0, 1)
-    return (t * t * (3 - 2 * t)).astype(np.float32)
+    result: np.ndarray = (t * t * (3 - 2 * t)).astype(np.float32)
+    return result

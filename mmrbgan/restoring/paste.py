@@ -38,7 +38,10 @@ class FaceChange:
 def keep_colour(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     """Return ``after`` with the slow changes of colour and light of ``before``; both (s, s, 3) float32."""
     drift = after - before
-    return after - cv2.GaussianBlur(drift, (0, 0), COLOUR_SIGMA * before.shape[0], borderType=cv2.BORDER_REPLICATE)
+    result: np.ndarray = after - cv2.GaussianBlur(
+        drift, (0, 0), COLOUR_SIGMA * before.shape[0], borderType=cv2.BORDER_REPLICATE
+    )
+    return result
 
 
 def paste_faces(
@@ -52,7 +55,7 @@ def paste_faces(
         size: (width, height) of the photograph, in whose pixels the matrices count.
         keep_detail: paste the change; False replaces the pixels, and with them what is finer than the network's.
     """
-    result = background.copy()
+    result: np.ndarray = background.copy()
     enlarge = resize_matrix(background.shape[1] / size[0], background.shape[0] / size[1])
     for change in changes:
         _paste(result, background, change, compose(enlarge, invert(change.matrix)), keep_detail)

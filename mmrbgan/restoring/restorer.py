@@ -48,7 +48,8 @@ class Job:
     @property
     def pixels(self) -> int:
         """Number of pixels, for the bound on memory."""
-        return self.picture.pixels.shape[0] * self.picture.pixels.shape[1]
+        result: int = self.picture.pixels.shape[0] * self.picture.pixels.shape[1]
+        return result
 
 
 class Restorer:
@@ -247,7 +248,9 @@ class Restorer:
             face.matrix = resize_matrix(size / width, size / height)
         else:
             face.matrix = alignment_matrix(face.landmarks, size)
-        crop = warp(picture.pixels, face.matrix, (size, size)).astype(np.float32) / np.iinfo(picture.pixels.dtype).max
+        crop: np.ndarray = (
+            warp(picture.pixels, face.matrix, (size, size)).astype(np.float32) / np.iinfo(picture.pixels.dtype).max
+        )
         face.crop = to_bytes(crop)
         return crop
 

@@ -23,7 +23,8 @@ def keep_tone(before: np.ndarray, after: np.ndarray) -> np.ndarray:
         return after
     luma = after @ LUMA
     tint = [np.interp(luma, np.linspace(0, 1, BINS), channel) for channel in curve.T]
-    return (luma[:, :, None] + np.stack(tint, 2)).astype(np.float32)
+    result: np.ndarray = (luma[:, :, None] + np.stack(tint, 2)).astype(np.float32)
+    return result
 
 
 def tone_of(image: np.ndarray) -> np.ndarray | None:

@@ -22,7 +22,7 @@ from .signals import ignore_in_worker
 _LOGGER = logging.getLogger(__name__)
 
 
-class EpochSampler(ResumableSampler):
+class EpochSampler(ResumableSampler):  # type: ignore[misc]
     """A ResumableSampler that also seeds the loader's workers, from the seed, the rank and the epoch."""
 
     def __init__(self, dataset: Dataset[Any], num_replicas: int, rank: int, ratio: int, seed: int) -> None:

@@ -83,7 +83,8 @@ class Run:
 
     def open_log(self, **arguments: Any) -> logging.Logger:
         """Open the log file."""
-        return self.log.open_file(**arguments)
+        result: logging.Logger = self.log.open_file(**arguments)
+        return result
 
     def set_aside(self, folder: str) -> None:
         """Move an earlier run of this name out of the way."""

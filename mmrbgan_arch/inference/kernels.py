@@ -47,7 +47,8 @@ def convolve(
     """Convolution and leaky ReLU, as one operation of oneDNN where there is one."""
     if slope is not None and fuses(x):
         pads, strides, unary = [padding] * 2, [stride] * 2, ('leaky_relu', [slope], '')
-        return torch.ops.mkldnn._convolution_pointwise(x, weight, bias, pads, strides, [1, 1], groups, *unary)
+        out: Tensor = torch.ops.mkldnn._convolution_pointwise(x, weight, bias, pads, strides, [1, 1], groups, *unary)
+        return out
     result = F.conv2d(x, weight, bias, stride, padding, groups=groups)
     return activated_(result, slope)
 
@@ -84,7 +85,8 @@ def product(x: Tensor, weight: Tensor) -> Tensor:
     """Maps (b, c, h, w), one matrix (out, c) for each -> (b, out, h, w); reads the maps as they lie in memory."""
     pixels = x.permute(0, 2, 3, 1)  # (b, h, w, c)
     out = torch.matmul(pixels.flatten(1, 2), weight.transpose(1, 2))
-    return out.unflatten(1, pixels.shape[1:3]).permute(0, 3, 1, 2)
+    y: Tensor = out.unflatten(1, pixels.shape[1:3]).permute(0, 3, 1, 2)
+    return y
 
 
 def joined(parts: list[Tensor], style: Tensor | None) -> Tensor:

@@ -67,7 +67,8 @@ class InferenceMMRB(nn.Module):
         self.half3([without(padded[:, :half], self.half5.margin - self.half3.margin)], out=first)
         self.half5([padded[:, half:]], out=second)
         paths = [self.full3([without(mixed, margin - self.full3.margin)]), self.full5([mixed])]
-        return self.fuse(paths).add_(x)
+        out: Tensor = self.fuse(paths).add_(x)
+        return out
 
 
 class InferenceDown(nn.Module):
@@ -84,7 +85,8 @@ class InferenceDown(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(b, in, h, w) -> (b, out, h / 2, w / 2)."""
-        return self.conv([convolve(x, self.kernel, None, 1, self.padding, groups=x.shape[1])])
+        out: Tensor = self.conv([convolve(x, self.kernel, None, 1, self.padding, groups=x.shape[1])])
+        return out
 
 
 class InferenceEncoder(nn.Module):
@@ -279,7 +281,7 @@ class InferencePrior(nn.Module):
         for layer in self.mapping:
             w = layer(w)
         x = self.blocks[0]([self.constant.expand(len(z), -1, -1, -1)], w, decoded.pop(0))
-        image = self.to_rgbs[0](x, w, None)
+        image: Tensor = self.to_rgbs[0](x, w, None)
         for i in range(1, len(self.to_rgbs)):
             up, plain, feature = self.blocks[2 * i - 1], self.blocks[2 * i], decoded.pop(0)
             x = up(x, w, feature, plain.margin, keep_noise=True)
@@ -315,7 +317,8 @@ class InferenceMMRBGAN(nn.Module):
         z, features = self.encoder(x.to(self.dtype, memory_format=torch.channels_last))
         decoded = self.decoder(features)
         features.clear()
-        return self.prior(z, decoded) * self.half_range + self.middle
+        out: Tensor = self.prior(z, decoded) * self.half_range + self.middle
+        return out
 
     def in_float32(self) -> 'InferenceMMRBGAN':
         """Go on in float32, in place, with the weights as they are; return self."""

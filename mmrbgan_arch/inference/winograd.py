@@ -182,4 +182,5 @@ def scratch(count: int, numel: int, like: Tensor) -> list[Tensor]:
             buffers[:] = [
                 torch.empty(numel, dtype=like.dtype, device=like.device) for _ in range(max(count, len(buffers)))
             ]
-    return buffers[:count]
+    out: list[Tensor] = buffers[:count]
+    return out

@@ -101,7 +101,8 @@ class EfficientNetLite0(nn.Module):
 
     def classify(self, x: Tensor) -> Tensor:
         """(b, 3, h, w) -> scores of ImageNet's classes (b, 1000)."""
-        return self._fc(self(x)[1])
+        out: Tensor = self._fc(self(x)[1])
+        return out
 
 
 class _Features(nn.Module):
@@ -112,7 +113,8 @@ class _Features(nn.Module):
         self.network = network
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.network(x)[1]
+        out: Tensor = self.network(x)[1]
+        return out
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:

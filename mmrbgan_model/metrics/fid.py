@@ -165,7 +165,8 @@ class FID:
 
     def _width(self) -> int:
         with torch.inference_mode():
-            return self.network(torch.zeros(1, 3, 64, 64, device=self.device)).shape[1]
+            result: int = self.network(torch.zeros(1, 3, 64, 64, device=self.device)).shape[1]
+            return result
 
     def _against(self, reference: Gaussian, name: str, paired: bool) -> dict[str, float]:
         restored = self.sums['restored']

@@ -71,12 +71,14 @@ def _sum_of_singular_values(matrix: np.ndarray) -> float:
 def _factor(covariance: np.ndarray | None) -> np.ndarray:
     """Return (k, d) whose Gram matrix is the covariance; fewer rows where it has lower rank."""
     assert covariance is not None
+    factor: np.ndarray
     try:
-        return linalg.cholesky(covariance, check_finite=False)
+        factor = linalg.cholesky(covariance, check_finite=False)
     except linalg.LinAlgError:
         values, vectors = linalg.eigh(covariance, check_finite=False)
         kept = values > values[-1] * len(values) * np.finfo(float).eps
-        return (vectors[:, kept] * np.sqrt(values[kept])).T
+        factor = (vectors[:, kept] * np.sqrt(values[kept])).T
+    return factor
 
 
 def read_statistics(path: str | Path, network: str | None = None, size: int = 2048) -> Gaussian:
@@ -132,7 +134,8 @@ def _load_numpy(path: Path) -> dict[str, object]:
     scalars = [(multiarray.scalar, f'numpy.{core}.multiarray.scalar') for core in ('core', '_core')]
     plain = [np.ndarray, np.dtype, type(np.dtype(np.float64)), type(np.dtype(np.float32))]
     with torch.serialization.safe_globals([*names, *scalars, *plain]):
-        return torch.load(path, map_location='cpu', weights_only=True)
+        result: dict[str, object] = torch.load(path, map_location='cpu', weights_only=True)
+        return result
 
 
 def _first(entries: dict[str, np.ndarray], names: tuple[str, ...], path: str | Path) -> np.ndarray:

@@ -106,7 +106,8 @@ def _chip(face: np.ndarray, box: np.ndarray) -> np.ndarray:
 
     picture = np.ascontiguousarray(face)
     shape = _shape_predictor()(picture, dlib.rectangle(*(round(float(edge)) for edge in box)))
-    return dlib.get_face_chip(picture, shape, size=150, padding=0.25)
+    result: np.ndarray = dlib.get_face_chip(picture, shape, size=150, padding=0.25)
+    return result
 
 
 @functools.cache

@@ -45,7 +45,8 @@ class ResidualBlock(nn.Module):
         shortcut = self._resize(x if self.conv1x1 is None else self.conv1x1(x))
         x = F.leaky_relu(self.norm1(x), 0.2)
         x = self.conv1(self._resize(x)) if self.scale == 2 else self._resize(self.conv1(x))
-        return (shortcut + self.conv2(F.leaky_relu(self.norm2(x), 0.2))) / math.sqrt(2)
+        out: Tensor = (shortcut + self.conv2(F.leaky_relu(self.norm2(x), 0.2))) / math.sqrt(2)
+        return out
 
     def _resize(self, x: Tensor) -> Tensor:
         if self.scale == 1:
@@ -75,7 +76,8 @@ class IFQANet(nn.Module):
         for side in SIDES[-2::-1]:
             x = getattr(self, f'decoder{side}')(x)
             x = x * encoded[side] + encoded[side]
-        return self.decoder256(x)
+        out: Tensor = self.decoder256(x)
+        return out
 
 
 @register_metric
@@ -104,7 +106,8 @@ def ifqa(pictures: np.ndarray, weights: str | Path | None = None, device: str | 
     target = pick_device(device)
     network = load_ifqa(str(weights_path(weights)), target)
     small = np.stack([cv2.resize(one, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR) for one in pictures])
-    return network(to_unit(small, target) * 2 - 1).mean(dim=(1, 2, 3)).cpu().numpy()
+    result: np.ndarray = network(to_unit(small, target) * 2 - 1).mean(dim=(1, 2, 3)).cpu().numpy()
+    return result
 
 
 def weights_path(weights: str | Path | None = None) -> Path:

@@ -19,7 +19,7 @@ SIDE, FEATURES, CLASSES = 299, 2048, 1008
 AVERAGING = ('Mixed_5b', 'Mixed_5c', 'Mixed_5d', 'Mixed_6b', 'Mixed_6c', 'Mixed_6d', 'Mixed_6e', 'Mixed_7b')
 
 
-class MaxInceptionE(InceptionE):
+class MaxInceptionE(InceptionE):  # type: ignore[misc]
     """The last block, whose pooling branch takes the maximum."""
 
     def _forward(self, x: Tensor) -> list[Tensor]:
@@ -43,7 +43,8 @@ class FIDInception(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Features after the last pooling."""
         x = F.interpolate(x, size=(SIDE, SIDE), mode='bilinear', align_corners=False)
-        return self.net(x * 2 - 1)
+        out: Tensor = self.net(x * 2 - 1)
+        return out
 
 
 def build() -> Inception3:

@@ -33,12 +33,14 @@ def landmark_distance(restored: np.ndarray, gt: np.ndarray | None) -> np.ndarray
 def face_box(picture: np.ndarray) -> np.ndarray:
     """RGB uint8 (h, w, 3) -> x1 y1 x2 y2 of its largest face, or of where an aligned face lies."""
     faces = DlibDetector(max_side=max(picture.shape[:2]))(picture)
-    return faces[0].box if faces else np.array(ALIGNED_BOX) * (picture.shape[1] / REFERENCE_SIZE)
+    result: np.ndarray = faces[0].box if faces else np.array(ALIGNED_BOX) * (picture.shape[1] / REFERENCE_SIZE)
+    return result
 
 
 def landmarks_in(picture: np.ndarray, box: np.ndarray) -> np.ndarray:
     """RGB uint8 (h, w, 3) -> its 68 landmarks (68, 2) in ``box``."""
-    return DlibDetector().landmarks(picture, [float(edge) for edge in box])
+    result: np.ndarray = DlibDetector().landmarks(picture, [float(edge) for edge in box])
+    return result
 
 
 def _distance(restored: np.ndarray, gt: np.ndarray) -> float:

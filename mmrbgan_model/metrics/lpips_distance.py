@@ -56,7 +56,8 @@ def lpips(
     gt = same_shape(restored, gt)
     target = pick_device(device)
     network = load_lpips(net, str(weights_path(net, weights)), target)
-    return network(to_unit(restored, target) * 2 - 1, to_unit(gt, target) * 2 - 1).flatten().cpu().numpy()
+    result: np.ndarray = network(to_unit(restored, target) * 2 - 1, to_unit(gt, target) * 2 - 1).flatten().cpu().numpy()
+    return result
 
 
 def weights_path(net: Backbone, weights: str | Path | None = None) -> Path:

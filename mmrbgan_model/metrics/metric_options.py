@@ -64,7 +64,8 @@ def function_of(kind: str) -> Callable[..., float]:
     """Return the registered function of a metric of pictures."""
     from basicsr.metrics import METRIC_REGISTRY
 
-    return METRIC_REGISTRY.get(kind)
+    result: Callable[..., float] = METRIC_REGISTRY.get(kind)
+    return result
 
 
 def calculate(kind: str, picture: np.ndarray, gt: np.ndarray | None, own: Mapping[str, Any]) -> float | None:
@@ -101,7 +102,7 @@ def takes_all(parameters: Mapping[str, inspect.Parameter]) -> bool:
 def _kind(options: Any, where: str) -> str:
     if not isinstance(options, Mapping) or not isinstance(options.get('type'), str):
         raise UsageError(f'{where}: expected keys and values with a type, such as {{type: calculate_psnr}}')
-    kind = options['type']
+    kind: str = options['type']
     if kind in SET_METRICS:
         return kind
     basicsr_bridge.connect()

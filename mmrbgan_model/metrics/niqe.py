@@ -180,7 +180,8 @@ def _block_moments(block: np.ndarray) -> tuple[np.floating, np.floating, np.floa
 
 def _mean(x: np.ndarray) -> np.floating:
     """Average in float32; of nothing, not a number."""
-    return np.add.reduce(x) / np.float32(len(x))
+    result: np.floating = np.add.reduce(x) / np.float32(len(x))
+    return result
 
 
 def _moments_on_gpu(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:

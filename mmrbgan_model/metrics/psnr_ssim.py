@@ -23,7 +23,7 @@ def ssim(restored: np.ndarray, gt: np.ndarray | None) -> np.ndarray:
 
 
 def _ssim(restored: np.ndarray, gt: np.ndarray) -> float:
-    return structural_similarity(
+    result: float = structural_similarity(
         restored.astype(np.float64),
         gt.astype(np.float64),
         data_range=255,
@@ -32,3 +32,4 @@ def _ssim(restored: np.ndarray, gt: np.ndarray) -> float:
         sigma=1.5,
         use_sample_covariance=False,
     )
+    return result

@@ -30,7 +30,8 @@ def skin_difference(restored: np.ndarray, gt: np.ndarray | None) -> np.ndarray:
     ours, theirs = (
         np.stack([_skin(face, box) for face, box in zip(faces, boxes, strict=True)]) for faces in (restored, gt)
     )
-    return deltaE_ciede2000(ours, theirs)
+    result: np.ndarray = deltaE_ciede2000(ours, theirs)
+    return result
 
 
 def _skin(face: np.ndarray, box: np.ndarray) -> np.ndarray:
@@ -38,4 +39,5 @@ def _skin(face: np.ndarray, box: np.ndarray) -> np.ndarray:
     corner, side = box[:2], box[2:] - box[:2]
     edges = np.concatenate([corner + side * MIDDLE[:2], corner + side * MIDDLE[2:]])
     x1, y1, x2, y2 = edges.round().astype(int).clip(0, None)
-    return rgb2lab(face[y1 : max(y2, y1 + 1), x1 : max(x2, x1 + 1)]).mean((0, 1))
+    result: np.ndarray = rgb2lab(face[y1 : max(y2, y1 + 1), x1 : max(x2, x1 + 1)]).mean((0, 1))
+    return result

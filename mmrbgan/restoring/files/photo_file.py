@@ -157,7 +157,8 @@ def to_8_bits(pixels: np.ndarray) -> np.ndarray:
 
 def to_bytes(face: np.ndarray) -> np.ndarray:
     """Return uint8 from float in [0, 1]."""
-    return np.rint(np.clip(face, 0, 1) * 255).astype(np.uint8)
+    result: np.ndarray = np.rint(np.clip(face, 0, 1) * 255).astype(np.uint8)
+    return result
 
 
 def _open(content: bytes) -> Any:

@@ -168,7 +168,8 @@ def _known() -> list[str]:
 def _has(encoder: str) -> bool:
     av = import_av()
     try:
-        return av.Codec(encoder, 'w').type == 'video'
+        result: bool = av.Codec(encoder, 'w').type == 'video'
+        return result
     except (av.codec.codec.UnknownCodecError, ValueError):
         return False
 

@@ -70,7 +70,8 @@ class Colours:
         """Return RGB (h, w, 3) float32 in [0, 1] of planes (h, w) float32 in parts of the largest number."""
         if self.kind == 'rgb':
             green, blue, red = planes[:3]
-            return np.clip(np.dstack([red, green, blue]), 0, 1)
+            result: np.ndarray = np.clip(np.dstack([red, green, blue]), 0, 1)
+            return result
         luma = (planes[0] - self.black) / self.luma
         if self.kind == 'grey':
             return np.clip(np.repeat(luma[:, :, None], 3, 2), 0, 1)
@@ -119,7 +120,8 @@ def crop_luma(video: Any, matrix: np.ndarray, size: int) -> np.ndarray:
     if colours.kind == 'rgb':
         return np.asarray(crop_face(video, matrix, size)[0] @ np.array(colours.weights, np.float32))
     moved = warp(plane_arrays(video)[0], matrix, (size, size)).astype(np.float32)
-    return (moved / colours.largest - colours.black) / colours.luma
+    result: np.ndarray = (moved / colours.largest - colours.black) / colours.luma
+    return result
 
 
 def crop_face(video: Any, matrix: np.ndarray, size: int) -> tuple[np.ndarray, bool]:
@@ -269,7 +271,8 @@ def view_matrix(size: tuple[int, int], view: tuple[int, int], rotation: int) -> 
         180: [[-1.0, 0, width - 1], [0, -1, height - 1]],
         270: [[0.0, 1, 0], [-1, 0, height - 1]],
     }[rotation]
-    return compose(resize_matrix(size[0] / width, size[1] / height), np.array(turned))
+    result: np.ndarray = compose(resize_matrix(size[0] / width, size[1] / height), np.array(turned))
+    return result
 
 
 def upright(image: np.ndarray, rotation: int) -> np.ndarray:

@@ -40,7 +40,8 @@ class PlacedFace:
 
     def to_crop(self, size: int) -> np.ndarray:
         """Return the (2, 3) matrix to an aligned face of ``size`` pixels."""
-        return compose(resize_matrix(size / REFERENCE_SIZE), self.matrix)
+        result: np.ndarray = compose(resize_matrix(size / REFERENCE_SIZE), self.matrix)
+        return result
 
 
 @dataclasses.dataclass(eq=False)
@@ -226,12 +227,14 @@ def local_fit(times: np.ndarray, values: np.ndarray) -> np.ndarray:
     degree = 2 if len(times) >= 7 else 1 if len(times) >= 3 else 0
     weights = np.sqrt(np.exp(-0.5 * (times / SIGMA) ** 2))[:, None]
     basis = np.vander(times.astype(float), degree + 1, increasing=True)
-    return np.linalg.lstsq(basis * weights, values * weights, rcond=None)[0][0]
+    result: np.ndarray = np.linalg.lstsq(basis * weights, values * weights, rcond=None)[0][0]
+    return result
 
 
 def face_side(pose: np.ndarray) -> float:
     """Return about the side of a detector's box, in the view's pixels."""
-    return BOX_SHARE * REFERENCE_SIZE * float(np.hypot(pose[0], pose[1]))
+    result: float = BOX_SHARE * REFERENCE_SIZE * float(np.hypot(pose[0], pose[1]))
+    return result
 
 
 def _pose(points: np.ndarray) -> np.ndarray:
@@ -244,4 +247,5 @@ def _pose(points: np.ndarray) -> np.ndarray:
 def _matrix(pose: np.ndarray) -> np.ndarray:
     """Return the (2, 3) matrix from the view to an aligned face of 512 px; what ``_pose`` undoes."""
     turn = np.array([[pose[0], -pose[1]], [pose[1], pose[0]]])
-    return invert(np.column_stack([turn, pose[2:] - turn @ np.full(2, REFERENCE_SIZE / 2)]))
+    result: np.ndarray = invert(np.column_stack([turn, pose[2:] - turn @ np.full(2, REFERENCE_SIZE / 2)]))
+    return result

@@ -106,7 +106,8 @@ def stillness(difference: np.ndarray) -> np.ndarray:
     noise = max(LEAST_NOISE, 1.4826 * float(np.median(inner)))
     # A moved edge moves as a whole: the largest difference around, softly.
     near = cv2.GaussianBlur(cv2.dilate(size, np.ones((3, 3), np.uint8)), (0, 0), max(0.8, GUIDE_SIGMA * size.shape[0]))
-    return np.clip((MOVED - near / noise) / (MOVED - STILL), 0, 1).astype(np.float32)
+    result: np.ndarray = np.clip((MOVED - near / noise) / (MOVED - STILL), 0, 1).astype(np.float32)
+    return result
 
 
 class History:

@@ -228,7 +228,8 @@ def flow(before: np.ndarray, after: np.ndarray, points: np.ndarray) -> np.ndarra
     matrix, inliers = cv2.estimateAffinePartial2D(start[sure], there[sure], ransacReprojThreshold=1.0)
     if matrix is None or inliers.sum() < max(LEAST_FEATURES, SURE_SHARE * sure.sum()):
         return None
-    return apply(matrix, points)
+    result: np.ndarray | None = apply(matrix, points)
+    return result
 
 
 def _inner_box(points: np.ndarray, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
@@ -256,7 +257,8 @@ def _thumb(grey: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Return the aligned face (32, 32), mean 0 and deviation 1."""
     face = warp(grey, alignment_matrix(points, THUMB), (THUMB, THUMB), interpolation=cv2.INTER_LINEAR)
     face = face[6:-2, 6:-6].astype(np.float32)
-    return (face - face.mean()) / (face.std() + 1e-3)
+    result: np.ndarray = (face - face.mean()) / (face.std() + 1e-3)
+    return result
 
 
 def _likeness(tiny: np.ndarray, before: np.ndarray) -> float:
