@@ -4,6 +4,7 @@ import dataclasses
 import os
 import shutil
 import subprocess
+import sys
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -24,6 +25,7 @@ from mmrbgan.restoring.film import film_job  # noqa: E402
 from mmrbgan.restoring.film.film_job import FilmFlags, FilmJob, StopSignals  # noqa: E402
 from mmrbgan.restoring.film.film_restorer import FilmSettings  # noqa: E402
 from mmrbgan.restoring.film.reading import describe_film, open_film, read_frames  # noqa: E402
+from mmrbgan_arch.support.errors import UsageError  # noqa: E402
 from mmrbgan_data.images import UnreadableImageError  # noqa: E402
 
 CHROMIUM = os.environ.get('CHROMIUM') or shutil.which('chromium') or shutil.which('chromium-browser')
@@ -312,6 +314,23 @@ def test_an_ended_run_leaves_a_playable_part_and_goes_on(network, tmp_path):
     resumed = run(network, film, tmp_path / 'out', segment=10, resume=True)
     assert resumed.frames == 35 and sound_packets(resumed.output) == sound_packets(film)
     assert read_film(resumed.output)[1] == read_film(film)[1]
+
+
+def test_a_second_job_into_the_same_file_is_one_line(network, tmp_path):
+    film = tmp_path / 'film.mp4'
+    write_film(film, pictures(4))
+    code = (
+        'import sys, time; from mmrbgan_arch.support.folder_lock import FolderLock; '
+        "lock = FolderLock(sys.argv[1], ''); lock.take(); print('taken', flush=True); time.sleep(60)"
+    )
+    command = [sys.executable, '-c', code, str(tmp_path / '.out.mp4.parts')]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as first:
+        first.stdout.readline()
+        with pytest.raises(UsageError, match=r'\.out\.mp4\.parts: is being written by process \d+ on .*another output'):
+            run(network, film, tmp_path / 'out.mp4')
+        first.kill()
+    assert run(network, film, tmp_path / 'out.mp4').frames == 4
+    assert {path.name for path in tmp_path.iterdir()} == {'film.mp4', 'out.mp4'}
 
 
 def test_resuming_with_other_settings_begins_anew(network, tmp_path):

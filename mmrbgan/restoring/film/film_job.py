@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from mmrbgan_arch.support.atomic_files import sha256_of, write_text, writing
 from mmrbgan_arch.support.errors import UsageError
+from mmrbgan_arch.support.folder_lock import FolderLock
 from mmrbgan_data.image_formats import FILM_SUFFIXES
 from mmrbgan_data.images import UnreadableImageError
 
@@ -125,8 +126,13 @@ class FilmJob:
             self.notes.append('its frames are woven from two fields; --deinterlace makes whole ones')
 
     def run(self, stop: StopSignals) -> Outcome:
-        """Restore the film, or what is left of it."""
-        with writing(self.parts, 'nothing is lost: free some room and go on with --resume'):
+        """Restore the film, or what is left of it.
+
+        Raises:
+            UsageError: another process restores into the same file, or it cannot be written.
+        """
+        lock = FolderLock(self.parts, 'wait for its end, or choose another output')
+        with lock, writing(self.parts, 'nothing is lost: free some room and go on with --resume'):
             segments, start = self._begin()
             with contextlib.closing(self.restorer.frames(start)) as frames:
                 segments, done = self._encode(frames, segments, start, stop)

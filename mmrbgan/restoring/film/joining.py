@@ -103,7 +103,7 @@ def _add_others(target: Any, source: Any, output: Path) -> tuple[dict[int, Any],
             added[stream.index] = new
         except (av.FFmpegError, ValueError, NotImplementedError, AttributeError, TypeError):
             codec = getattr(stream.codec_context, 'name', None) or 'unknown'
-            left_out.append(f'a {stream.type} stream ({codec}), which {output.suffix} does not hold')
+            left_out.append(f'stream {stream.index}, {stream.type} ({codec}), which {output.suffix} does not hold')
     return added, left_out
 
 
