@@ -8,7 +8,8 @@
     python benchmarks/plot_inference.py                             # the README's picture, from the last two's JSON
 
 All weights are random; peers are built from their architectures' classes in spandrel and spandrel_extra_arches (`pip
-install 'mmrbgan[baselines]'`) and run as they come, in eager mode and float32 (`--peer-precision` for another). Every
+install 'mmrbgan[baselines]'`) and run as they come, in eager mode and float32 (`--peer-precision` for another). Each
+has a second row with memory kept between faces, as ours keeps it (glibc's mallopt), which helps them as much. Every
 network lives in a process of its own, as its users have it. One round runs every network once, and
 the medians are over rounds, so that a slow minute of the machine slows all of them. 'GFLOP' are the operations of the
 network as its authors write it; Winograd's convolutions do fewer of them (docs/performance.md), so that their share of
@@ -46,6 +47,8 @@ RESULTS = Path(__file__).parent / 'results'
 SIZE, REFERENCE = 512, 'GFPGAN'
 OURS = {'MMRBGAN': 1.0, 'MMRBGAN narrow 0.5': 0.5}
 PEERS = ('GFPGAN', 'RestoreFormer', 'CodeFormer')
+KEPT = ', memory kept'
+BOTH = tuple(f'{name}{kept}' for name in PEERS for kept in ('', KEPT))
 EXTRA = ('MMRBGAN training form', 'MMRBGAN direct', 'MMRBGAN winograd')
 PEAK = 'peak'
 SIZES, BATCHES, FACES = (256, 512, 1024), (1, 2, 4, 8, 16), (1, 4, 16)
@@ -79,7 +82,7 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument('--threads', type=int, default=2)
     parser.add_argument('--rounds', type=int, default=5)
     parser.add_argument('--batches', type=int, nargs='+', default=[1, 4])
-    parser.add_argument('--networks', nargs='+', default=[*OURS, *PEERS], choices=[*OURS, *PEERS, *EXTRA])
+    parser.add_argument('--networks', nargs='+', default=[*OURS, *BOTH], choices=[*OURS, *BOTH, *EXTRA])
     parser.add_argument('--compile', action='store_true', help='ours through torch.compile')
     parser.add_argument('--growth', action='store_true', help='time against size, batch and faces, ours alone')
     parser.add_argument('--floor', action='store_true', help='print operations and bytes of ours, form by form')
@@ -96,6 +99,7 @@ def read_arguments() -> argparse.Namespace:
 def build(name: str, size: int = SIZE) -> nn.Module:
     """Build a network with random weights, in evaluation mode."""
     torch.manual_seed(0)
+    name = name.removesuffix(KEPT)
     if name.startswith('MMRBGAN'):
         return leave_the_start(MMRBGAN(size, narrow=OURS.get(name, 1.0))).eval()
     if name == 'GFPGAN':
@@ -133,7 +137,9 @@ def runner(name: str, size: int, args: argparse.Namespace) -> Run:
         return prepared
     if name == 'MMRBGAN training form':
         network = network.to(memory_format=torch.channels_last)
-    arguments = {'randomize_noise': False} if name == 'GFPGAN' else {}
+    arguments = {'randomize_noise': False} if name.startswith('GFPGAN') else {}
+    if name.endswith(KEPT):
+        keep_memory()
 
     def run(x: Tensor) -> Any:
         with torch.autocast(device.type, dtype, enabled=dtype is not torch.float32):
@@ -263,15 +269,18 @@ def measure_networks(args: argparse.Namespace) -> list[dict[str, Any]]:
     types = {name: str(precision_of(name, args)).removeprefix('torch.') for name in args.networks}
     lines = []
     print(f'{described(args)}; per face of {SIZE} px, medians of {args.rounds} rounds\n')
-    print('| network | precision | batch | seconds | of GFPGAN | GFLOP | GFLOP/s | peak | of it | peak memory |')
-    print('| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |')
+    print(
+        '| network | precision | batch | seconds | of GFPGAN | of it, kept | GFLOP | GFLOP/s | peak | of it | memory |'
+    )
+    print('| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |')
     with ExitStack() as stack:
         ask = {name: stack.enter_context(served(name, args)) for name in (PEAK, *args.networks)}
         memory: dict[str, float] = {}
         for batch in sorted(args.batches):
             faces, rates = measure_rounds(ask, batch, types, memory, args)
+            references = [faces.get(REFERENCE), faces.get(REFERENCE + KEPT)]
             for name, values in faces.items():
-                line = one_line(name, batch, values, faces.get(REFERENCE), flop[name], rates[types[name]])
+                line = one_line(name, batch, values, references, flop[name], rates[types[name]])
                 line |= {'precision': types[name], 'memory_gb': memory[name] if batch == min(args.batches) else None}
                 lines.append(line)
                 print(as_row(line), flush=True)
@@ -301,18 +310,22 @@ def measure_rounds(
 
 
 def one_line(
-    name: str, batch: int, seconds: list[float], reference: list[float] | None, gflop: float, peak: float
+    name: str, batch: int, seconds: list[float], references: list[list[float] | None], gflop: float, peak: float
 ) -> dict[str, Any]:
-    """Return one line of the table; the ratio is the median of the ratios round by round."""
+    """Return one line of the table; the ratios are medians of the ratios round by round."""
     median = statistics.median(seconds)
-    ratios = [one / other for one, other in zip(seconds, reference, strict=True)] if reference else []
+    ratios = [
+        statistics.median(one / other for one, other in zip(seconds, reference, strict=True)) if reference else None
+        for reference in references
+    ]
     return {
         'network': name,
         'batch': batch,
         'seconds': median,
         'fastest': min(seconds),
         'slowest': max(seconds),
-        'of_gfpgan': statistics.median(ratios) if ratios else None,
+        'of_gfpgan': ratios[0],
+        'of_gfpgan_kept': ratios[1],
         'gflop': gflop,
         'gflop_per_s': gflop / median,
         'peak_gflop_per_s': peak,
@@ -322,10 +335,10 @@ def one_line(
 
 def as_row(line: dict[str, Any]) -> str:
     """Return a line as Markdown."""
-    ratio = '' if line['of_gfpgan'] is None else f'{line["of_gfpgan"]:.2f}'
+    ratios = ['' if line[key] is None else f'{line[key]:.2f}' for key in ('of_gfpgan', 'of_gfpgan_kept')]
     memory = '' if line['memory_gb'] is None else f'{line["memory_gb"]:.2f} GB'
     return (
-        f'| {line["network"]} | {line["precision"]} | {line["batch"]} | {line["seconds"]:.4g} | {ratio} | '
+        f'| {line["network"]} | {line["precision"]} | {line["batch"]} | {line["seconds"]:.4g} | {" | ".join(ratios)} | '
         f'{line["gflop"]:.0f} | {line["gflop_per_s"]:.0f} | {line["peak_gflop_per_s"]:.0f} | {line["share"]:.0%} | '
         f'{memory} |'
     )
