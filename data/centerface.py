@@ -69,7 +69,8 @@ def _decode(
     heat: np.ndarray, sizes: np.ndarray, offsets: np.ndarray, points: np.ndarray, threshold: float
 ) -> list[DetectedFace]:
     """Read one picture's outputs (c, h / 4, w / 4)."""
-    rows, columns = np.nonzero(heat[0] > threshold)
+    peaks = heat[0] == cv2.dilate(heat[0], np.ones((3, 3), np.uint8))
+    rows, columns = np.nonzero((heat[0] > threshold) & peaks)
     places = np.stack([rows, columns])
     middles = (places + offsets[:, rows, columns] + 0.5) * STRIDE - 0.5  # y x, from the middle of the first pixel
     sides = np.exp(sizes[:, rows, columns]) * STRIDE

@@ -33,11 +33,12 @@ class DetectedFace:
         return float(max(self.box[2] - self.box[0], self.box[3] - self.box[1]))
 
     def moved(self, matrix: np.ndarray) -> 'DetectedFace':
-        """Return the face where the similarity or resize ``matrix`` (2, 3) takes it; the box is the upright hull."""
-        x1, y1, x2, y2 = self.box
-        corners = apply(matrix, np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]]))
-        box = np.concatenate([corners.min(0), corners.max(0)])
-        return dataclasses.replace(self, box=box, landmarks=apply(matrix, self.landmarks))
+        """Return the face where ``matrix`` (2, 3) takes it; the box is that of the ellipse in the box, moved."""
+        middle = apply(matrix, self.box.reshape(2, 2)).mean(0)
+        half = np.linalg.norm(matrix[:, :2] * (self.box[2:] - self.box[:2]) / 2, axis=1)
+        return dataclasses.replace(
+            self, box=np.concatenate([middle - half, middle + half]), landmarks=apply(matrix, self.landmarks)
+        )
 
 
 Detector = Callable[[np.ndarray], list[DetectedFace]]
@@ -46,18 +47,25 @@ Detector = Callable[[np.ndarray], list[DetectedFace]]
 
 def distinct(faces: Sequence[DetectedFace]) -> list[DetectedFace]:
     """Drop the weaker of two detections of one face; return the largest first."""
-    kept: list[DetectedFace] = []
-    for face in sorted(faces, key=lambda face: -face.score):
-        if all(overlap(face.box, other.box) < SAME_FACE for other in kept):
-            kept.append(face)
-    return sorted(kept, key=lambda face: -face.side)
+    return sorted(without_doubles(sorted(faces, key=lambda face: -face.score)), key=lambda face: -face.side)
 
 
-def overlap(a: np.ndarray, b: np.ndarray) -> float:
-    """Return the intersection of two boxes as a share of the smaller one."""
-    common = np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None).prod()
-    smaller = min((a[2:] - a[:2]).prod(), (b[2:] - b[:2]).prod())
-    return float(common / max(smaller, 1e-9))
+def without_doubles(faces: Sequence[DetectedFace]) -> list[DetectedFace]:
+    """Keep the first of several finds of one face."""
+    boxes = np.array([face.box for face in faces]).reshape(-1, 4)
+    kept: list[int] = []
+    for place, box in enumerate(boxes):
+        if not np.any(overlap(box, boxes[kept]) >= SAME_FACE):
+            kept.append(place)
+    return [faces[place] for place in kept]
+
+
+def overlap(box: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return the intersection of a box (4,) with others (n, 4) as a share (n,) of the smaller one."""
+    common = np.clip(np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2]), 0, None).prod(1)
+    smaller = np.minimum((box[2:] - box[:2]).prod(), (others[:, 2:] - others[:, :2]).prod(1))
+    shares: np.ndarray = common / np.maximum(smaller, 1e-9)
+    return shares
 
 
 def roll_of(landmarks: np.ndarray) -> float:
