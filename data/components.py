@@ -230,7 +230,8 @@ def read_landmark_rows(path: Path) -> Iterator[tuple[str, np.ndarray]]:
             if number == 1 and row[:2] == ['file', 'num_points']:
                 continue
             try:
-                points = np.array(row[3 : 3 + 2 * int(row[1])], np.float32).reshape(int(row[1]), 2)
+                with np.errstate(over='ignore'):  # to infinity, which whoever uses them refuses
+                    points = np.array(row[3 : 3 + 2 * int(row[1])], np.float32).reshape(int(row[1]), 2)
                 to_68(points)
             except (ValueError, IndexError, OverflowError, MemoryError) as error:
                 raise ValueError(f'line {number}: {error}') from error

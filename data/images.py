@@ -12,7 +12,7 @@ import stat
 import struct
 import warnings
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,7 @@ def decode_image(content: bytes, name: str) -> np.ndarray:
     """
     try:
         if _plain_size(content):
-            image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+            image = opencv_decode(content, cv2.IMREAD_COLOR)
             if image is not None:
                 return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
         return _decode_any(content)
@@ -90,6 +90,16 @@ def open_image(content: bytes) -> Image.Image:
     if is_heic(content):
         return _open_heic(content)
     return Image.open(io.BytesIO(content), formats=readable_formats())
+
+
+def opencv_decode(content: bytes, flags: int) -> np.ndarray | None:
+    """Return what OpenCV reads, None where it cannot, without its own lines on stderr."""
+    before = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        return cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+    finally:
+        cv2.utils.logging.setLogLevel(before)
 
 
 def probe_image(content: bytes, name: str) -> tuple[int, int]:
@@ -335,6 +345,27 @@ def _plain_size(content: bytes) -> tuple[int, int] | None:
         if channels not in (1, 3):
             return None
     return (width, height) if 0 < width * height <= MAX_PIXELS else None
+
+
+def is_whole_png(content: bytes) -> bool:
+    """Say whether a PNG has all its pixels and its end, as their check sums have it; libpng writes to stderr else."""
+    if len(content) < _PNG_LEAST or not content.endswith(_PNG_END) or not _png_sums_agree(content):
+        return False
+    width, height, depth, colour, *_, interlaced = struct.unpack('>IIBBBBB', content[16:29])
+    row = 1 + (width * depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(colour, 0) + 7) // 8
+    try:
+        pixels = zlib.decompress(b''.join(data for kind, data in _png_chunks(content) if kind == b'IDAT'))
+    except zlib.error:
+        return False
+    return len(pixels) >= row * height or bool(interlaced)
+
+
+def _png_chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
+    place = len(_PNG)
+    while place + 12 <= len(content):
+        end = place + 8 + int.from_bytes(content[place : place + 4], 'big')
+        yield content[place + 4 : place + 8], content[place + 8 : end]
+        place = end + 4
 
 
 def _png_sums_agree(content: bytes) -> bool:

@@ -153,13 +153,13 @@ def _preview(args: argparse.Namespace, target: Path) -> int:
 
 def _degradation_section(path: Path) -> dict[str, Any]:
     """Return ``degradation`` of the first dataset that has one in an option file."""
-    import yaml
+    from ..running.options.run_yml import load_yml
 
-    try:
-        datasets = yaml.safe_load(path.read_text(encoding='utf-8'))['datasets']
-        return next((section['degradation'] for section in datasets.values() if 'degradation' in section), {})
-    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
-        raise UsageError(f'--opt {path}: no option file with a section `datasets` ({error})') from error
+    datasets = load_yml(path).get('datasets')
+    if not isinstance(datasets, dict):
+        raise UsageError(f'--opt {path}: no option file with a section `datasets`')
+    sections = [section for section in datasets.values() if isinstance(section, dict)]
+    return next((section['degradation'] for section in sections if 'degradation' in section), {})
 
 
 def _make_set(args: argparse.Namespace, output: Path) -> int:

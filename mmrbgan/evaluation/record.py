@@ -7,7 +7,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 from mmrbgan_arch.support.atomic_files import write_text, writing
 from mmrbgan_arch.support.errors import UsageError
 from mmrbgan_arch.support.json_text import parse_json
+from mmrbgan_arch.support.option_reader import read_options
 
 FORMAT = 'mmrbgan-evaluation-1'
 RESAMPLES = 1000  # of the bootstrap
@@ -171,7 +172,7 @@ def read_record(path: Path) -> Record:
         content['poses'] = _read_parts(content['poses'])
         content['groups'] = {name: _read_parts(parts) for name, parts in content.get('groups', {}).items()}
         content['excluded'] = [(name, reason) for name, reason in content['excluded']]
-        return _checked(Record(**content))
+        return _checked(read_options(Record, content, ''))
     except OSError as error:
         raise UsageError(f'{path}: {error.strerror or error}; `mmrbgan evaluate` writes such a file') from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -179,39 +180,34 @@ def read_record(path: Path) -> Record:
 
 
 def _read_parts(content: Sequence[Mapping[str, Any]]) -> list[Part]:
-    return [Part(**{**one, 'summaries': _summaries(one['summaries'])}) for one in content]
+    return [read_options(Part, {**one, 'summaries': _summaries(one['summaries'])}, 'part') for one in content]
 
 
 def _checked(record: Record) -> Record:
-    """Raise a ValueError where a field is of another kind than the report takes it for."""
-    texts = {'method': record.method, 'table': record.table, 'device': record.device}
-    tables = {'folders': record.folders, 'hashes': record.hashes, 'provenance': record.provenance}
-    tables |= {'versions': record.versions, 'left_out': record.left_out}
-    wrong = [name for name, value in texts.items() if not isinstance(value, str)]
-    wrong += [name for name, table in tables.items() if not _are_texts(table)]
-    wrong += [] if isinstance(record.count, int) else ['count']
+    """Raise a ValueError where a field holds something else than the report takes it for."""
+    tables = ('folders', 'hashes', 'provenance', 'versions', 'left_out')
+    wrong = [name for name in tables if not _are_texts(getattr(record, name).values())]
+    wrong += [] if all(map(_are_texts, record.excluded)) else ['excluded']
     named = all(isinstance(row, dict) and isinstance(row.get('name'), str) for row in record.faces)
     wrong += [] if named else ['faces']
-    summaries = [*record.summaries.values(), *(one for pose in record.poses for one in pose.summaries.values())]
-    wrong += [] if all(_are_numbers(one) for one in summaries) else ['summaries']
-    if wrong or not record.hashes.keys() & {'gt', 'lq', 'restored'}:
-        raise ValueError(f'{", ".join(wrong) or "hashes"}: not of the right kind')
+    wrong += [name for name in ('folders', 'hashes') if 'restored' not in getattr(record, name)]
+    if wrong:
+        raise ValueError(f'{", ".join(wrong)}: not of the right kind')
     return record
 
 
-def _are_texts(table: Any) -> bool:
-    return isinstance(table, dict) and all(isinstance(value, str) for value in table.values())
-
-
-def _are_numbers(summary: Summary) -> bool:
-    return all(value is None or isinstance(value, int | float) for value in (summary.mean, summary.low, summary.high))
+def _are_texts(values: Iterable[Any]) -> bool:
+    return all(isinstance(value, str) for value in values)
 
 
 def _summaries(content: Mapping[str, Mapping[str, Any]]) -> dict[str, Summary]:
-    return {
-        name: Summary(**{**one, 'mean': math.inf if one['mean'] == 'inf' else one['mean']})
-        for name, one in content.items()
-    }
+    return {name: _summary(one, name) for name, one in content.items()}
+
+
+def _summary(content: Mapping[str, Any], name: str) -> Summary:
+    if content['mean'] != 'inf':
+        return read_options(Summary, content, name)
+    return dataclasses.replace(read_options(Summary, {**content, 'mean': None}, name), mean=math.inf)
 
 
 def _plain(value: Any) -> Any:

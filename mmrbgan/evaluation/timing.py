@@ -24,6 +24,7 @@ from mmrbgan_arch import basicsr_bridge
 from mmrbgan_arch.support.atomic_files import sha256_of, write_text
 from mmrbgan_arch.support.errors import UsageError
 from mmrbgan_arch.support.json_text import parse_json
+from mmrbgan_arch.support.option_reader import read_options
 from mmrbgan_arch.weights_io import load_into
 from mmrbgan_data.images import ImageSource, UnreadableImageError
 from mmrbgan_model.metrics.tensors import pick_device
@@ -150,7 +151,7 @@ def read_timings(path: Path) -> list[Timing]:
         UsageError: another file.
     """
     try:
-        return [Timing(**one) for one in parse_json(path.read_bytes())['timings']]
+        return [read_options(Timing, one, 'timings') for one in parse_json(path.read_bytes())['timings']]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f'{path}: not a file of `mmrbgan evaluate --time` ({error})') from error
 

@@ -2,6 +2,7 @@
 
 import io
 import math
+import warnings
 from collections.abc import Callable, Iterable
 from textwrap import shorten
 from typing import Any
@@ -12,7 +13,13 @@ from matplotlib.figure import Figure
 from ..evaluation.metric_table import column
 from ..evaluation.record import Record, Summary
 
-SETTINGS: Any = {'font.size': 9, 'svg.fonttype': 'none', 'axes.spines.top': False, 'axes.spines.right': False}
+SETTINGS: Any = {
+    'font.size': 9,
+    'svg.fonttype': 'none',
+    'text.parse_math': False,
+    'axes.spines.top': False,
+    'axes.spines.right': False,
+}
 COLUMNS_PER_ROW = 3
 NAME = 28  # letters of a method's name beside its points
 
@@ -92,5 +99,7 @@ def _panels(
         if legend:
             figure.legend(*grid[0].get_legend_handles_labels(), loc='outside lower center', ncols=6, frameon=False)
         text = io.StringIO()
-        figure.savefig(text, format='svg', metadata={'Date': None})
+        with warnings.catch_warnings():
+            warnings.filterwarnings('ignore', 'Glyph')  # of a name: it is the browser that draws the letters
+            figure.savefig(text, format='svg', metadata={'Date': None})
     return text.getvalue()[text.getvalue().index('<svg') :]

@@ -197,7 +197,10 @@ class Restorer:
     def run_network(self, crops: list[np.ndarray]) -> list[np.ndarray]:
         """Restore aligned faces (s, s, 3) float32 RGB in [0, 1]."""
         with self.times.stage('network'):
-            return self.network(crops)
+            try:
+                return self.network(crops)
+            except UsageError as error:
+                raise UsageError(f'{self.weights}: {error}') from error
 
     def finish(self, job: Job, restored: list[np.ndarray], enlarged: Picture | None = None) -> RestoredPhoto:
         """Paste the restored faces of ``job``, onto ``enlarged`` if it is given, and return the result."""

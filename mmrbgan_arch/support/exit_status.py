@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable
 
+LONGEST_LINE = 480  # characters; what is in the middle of a longer one is some file's content
 USAGE_STATUS, INTERRUPT_STATUS, PIPE_STATUS = 2, 130, 141  # argparse's; 128 + SIGINT; 128 + SIGPIPE
 
 
@@ -47,8 +48,9 @@ def _nobody_reads() -> bool:
 
 
 def one_line(error: BaseException) -> str:
-    """Return the message of ``error`` as one line; a DataLoader wraps what its workers raise into a traceback."""
+    """Return the message of ``error`` as a line; a DataLoader wraps what its workers raise into a traceback."""
     text = str(error).strip()
     if 'Original Traceback' in text:
         text = text.splitlines()[-1].partition(': ')[2]
-    return ' '.join(text.split())
+    line = ' '.join(text.split())
+    return line if len(line) <= LONGEST_LINE else f'{line[: LONGEST_LINE // 2]} [...] {line[-LONGEST_LINE // 2 :]}'

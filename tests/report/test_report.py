@@ -294,3 +294,38 @@ def test_the_ablation_script_changes_what_the_option_file_changes(short):
             'no_face_preserving': [('network_identity',), ('train', 'identity_opt')],
         }[short]
     )
+
+
+@pytest.mark.parametrize(
+    ('file', 'place', 'value'),
+    [
+        ('worse', ('folders',), {}),
+        ('worse', ('hashes',), {'gt': 'x'}),
+        ('worse', ('summaries', 'psnr', 'low'), 'x'),
+        ('worse', ('poses', 0, 'count'), {}),
+        ('worse', ('excluded',), [['z', 3]]),
+        ('timing', ('timings', 0, 'median'), {}),
+        ('timing', ('timings', 0, 'threads'), 'x'),
+    ],
+)
+def test_values_of_another_kind_are_one_line_that_names_the_file(runs, capsys, file, place, value):
+    path = runs.parent / 'runs' / f'{file}.json'
+    content = json.loads(path.read_text())
+    section = content
+    for key in place[:-1]:
+        section = section[key]
+    section[place[-1]] = value
+    path.write_text(json.dumps(content))
+    assert cli.main(['report', 'runs']) == 2
+    error = capsys.readouterr().err
+    assert error.count('\n') == 1 and str(Path('runs') / path.name) in error
+
+
+def test_names_in_any_letters_are_drawn_without_a_word(tmp_path, monkeypatch, capsys, recwarn):
+    monkeypatch.chdir(tmp_path)
+    for method in ('眼', r'$\frac$'):
+        write_record(tmp_path / 'runs' / f'{ord(method[0])}.json', make_record(tmp_path, method, 20))
+    assert cli.main(['report', 'runs']) == 0
+    assert not recwarn.list
+    text = (tmp_path / 'report/report.html').read_text(encoding='utf-8')
+    assert text.count('眼</text>') and text.count(r'$\frac$</text>')

@@ -1,6 +1,8 @@
 """Photographs keep their bits, alpha, profile, EXIF and pixels through ``mmrbgan.restoring.files.photo_file``."""
 
 import io
+import struct
+import zlib
 
 import cv2
 import numpy as np
@@ -288,3 +290,35 @@ def test_too_large_a_scale_is_refused():
     picture = decode_picture(save(noise(64, 64, 3), 'PNG'), 'x')
     with pytest.raises(UnreadableImageError, match='smaller scale'):
         resize_picture(picture, 1000)
+
+
+DEEP_PNG = cv2.imencode('.png', np.random.default_rng(0).integers(0, 65536, (40, 30, 3), np.uint16))[1].tobytes()
+
+
+@pytest.mark.parametrize(
+    'content',
+    [
+        DEEP_PNG[: len(DEEP_PNG) // 2],
+        DEEP_PNG[:-12],
+        DEEP_PNG[:2000] + b'\0\xff\0' + DEEP_PNG[2003:],
+        DEEP_PNG[:16] + struct.pack('>I', 31) + DEEP_PNG[20:29]
+        + struct.pack('>I', zlib.crc32(DEEP_PNG[12:16] + struct.pack('>I', 31) + DEEP_PNG[20:29])) + DEEP_PNG[33:],
+    ],
+    ids=['half', 'no end', 'damaged', 'another width'],
+)  # fmt: skip
+def test_a_damaged_png_of_16_bits_is_refused_in_one_line(content, capfd):
+    with pytest.raises(UnreadableImageError, match='cut off or damaged'):
+        decode_picture(content, 'deep.png')
+    assert capfd.readouterr().err == ''
+
+
+def test_a_whole_png_of_16_bits_is_read(capfd):
+    assert decode_picture(DEEP_PNG, 'deep.png').pixels.dtype == np.uint16
+
+
+def test_opencv_says_nothing_of_its_own_on_a_damaged_tiff(capfd):
+    buffer = io.BytesIO()
+    Image.fromarray(np.zeros((40, 30), np.uint16)).save(buffer, 'TIFF')
+    with pytest.raises(UnreadableImageError, match='damaged'):
+        decode_picture(buffer.getvalue()[:-7], 'deep.tif')
+    assert capfd.readouterr().err == ''

@@ -173,6 +173,11 @@ BAD = {
     'a key given twice': (yaml.safe_dump(options()) + 'name: again\n', "'name' comes twice"),
     'a path for a name': (yaml.safe_dump(options(name='../x')), 'cannot name a folder'),
     'no mapping': ('- 1\n', 'expected keys and values'),
+    'a day that is none': ('name: 2024-99-99\n', 'month must be in 1..12'),
+    'a number that is none': ('name: !!int x\n', "invalid literal for int() with base 10: 'x'"),
+    'too deep': ('[' * 5000, 'nested too deeply'),
+    'a mapping for the model': (yaml.safe_dump(options(model_type={'x': 1})), 'model_type'),
+    'a long value': (yaml.safe_dump(options(name=[1] * 3000)), ' [...] '),
     'no total_iter': (
         yaml.safe_dump(options(train={'optim_g': {'type': 'Adam'}})),
         'train.total_iter',

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from mmrbgan_data.images import MAX_PIXELS, UnreadableImageError, open_image
+from mmrbgan_data.images import MAX_PIXELS, UnreadableImageError, is_whole_png, open_image, opencv_decode
 
 from .cut_off import FORMATS, complete_jpeg, is_cut_off, load_patiently
 from .metadata import (
@@ -266,7 +266,9 @@ def _read_deep(image: Image.Image, content: bytes) -> np.ndarray | None:
         return read_deep(image, content)
     if image.format != 'PNG' or content[24] != 16:
         return None
-    array = cv2.imdecode(np.frombuffer(_pixels_alone(content), np.uint8), cv2.IMREAD_UNCHANGED)
+    if not is_whole_png(pixels := _pixels_alone(content)):
+        raise UnreadableImageError('cut off or damaged; with 16 bits nothing of it can be read')
+    array = opencv_decode(pixels, cv2.IMREAD_UNCHANGED)
     if array is None or array.dtype != np.uint16:
         raise UnreadableImageError('16 bits in an unusual form; save it as plain 16-bit PNG')
     if array.ndim == 2:

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from mmrbgan_data.images import UnreadableImageError
+from mmrbgan_data.images import UnreadableImageError, opencv_decode
 
 BITS, PHOTOMETRIC, PLANAR, SAMPLE_FORMAT, PAGE_KIND, OLD_PAGE_KIND, DNG_VERSION = 258, 262, 284, 339, 254, 255, 50706
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB = 0, 1, 2
@@ -135,9 +135,9 @@ def _pixels(page: int, tags: Any, content: bytes, name: str) -> np.ndarray:
         array = tifffile.TiffFile(io.BytesIO(content)).pages[page].asarray()
     except Exception as error:  # a compression that it has no package for, or a damaged file
         plain = page == 0 and tags.get(PLANAR, 1) == 1 and tags.get(PHOTOMETRIC, 1) in (BLACK_IS_ZERO, RGB)
-        read = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED) if plain else None
+        read = opencv_decode(content, cv2.IMREAD_UNCHANGED) if plain else None
         if read is None or int(tags.get(274, 1)) != 1:
-            raise UnreadableImageError(f'{name} in an unusual form; save it as plain 16-bit PNG') from error
+            raise UnreadableImageError(f'{name}, damaged or in an unusual form; save it as 16-bit PNG') from error
         codes = {3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGBA}
         return read if read.ndim == 2 else cv2.cvtColor(read, codes[read.shape[2]])
     return np.asarray(array)

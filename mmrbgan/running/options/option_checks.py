@@ -61,7 +61,7 @@ def is_ours(options: Mapping[str, Any]) -> bool:
 
 def is_described(options: Mapping[str, Any]) -> bool:
     """Say whether all keys of the run's model are known here."""
-    return is_ours(options) or options.get('model_type') in basicsr_sections.TRAIN
+    return is_ours(options) or str(options.get('model_type')) in basicsr_sections.TRAIN
 
 
 def is_checked(options: Mapping[str, Any], place: tuple[str, ...]) -> bool:

@@ -116,6 +116,10 @@ def _parse(text: str, where: str) -> Any:
         line = f', line {mark.line + 1}' if mark else ''
         problem = getattr(error, 'problem', None) or 'not valid YAML'
         raise UsageError(f'{where}{line}: {problem}') from error
+    except (ValueError, OverflowError) as error:  # a date that is none, !!int before a word
+        raise UsageError(f'{where}: {error}') from error
+    except RecursionError as error:
+        raise UsageError(f'{where}: nested too deeply') from error
 
 
 def _descend(options: dict[str, Any], keys: tuple[str, ...], entry: str) -> dict[str, Any]:
