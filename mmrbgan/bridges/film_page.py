@@ -5,14 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mmrbgan_arch.support.errors import UsageError
 from mmrbgan_data.image_formats import FILM_SUFFIXES
-from mmrbgan_data.images import UnreadableImageError
 
 from ..restoring.film.film_job import FilmFlags, FilmJob, Outcome, StopSignals
 from ..restoring.film.film_restorer import FilmSettings
 from ..restoring.restorer import Restorer
 from ..restoring.settings import Settings
+from .page_errors import told
 
 
 def add_film_part(gr: Any, restorer: Restorer, folder: Path, queue: dict[str, Any]) -> None:
@@ -34,7 +33,8 @@ def add_film_part(gr: Any, restorer: Restorer, folder: Path, queue: dict[str, An
         with gr.Column():
             preview = gr.Video(label='Before | after', interactive=False, elem_id='film_preview')
             done = gr.Textbox(label='What was done', interactive=False, elem_id='film_done')
-            download = gr.DownloadButton('Download the film', elem_id='film_download')
+            download = gr.DownloadButton('Download the film', interactive=False, elem_id='film_download')
+    film.change(lambda: desk.result(''), None, [preview, done, download], queue=False)
     button.click(desk.restore, [film, strength, steady], [preview, done, download], **queue)
 
 
@@ -44,19 +44,23 @@ class FilmDesk:
     def __init__(self, gr: Any, restorer: Restorer, folder: Path) -> None:
         self.gradio, self.restorer, self.folder = gr, restorer, folder
 
-    def restore(self, path: str | None, strength: float, steady: float) -> tuple[str, str, Any]:
+    def restore(self, path: str | None, strength: float, steady: float) -> tuple[str | None, str, Any]:
         """Return the preview, what was done, and the film to download."""
         if path is None:
-            raise self.gradio.Error('put in a film first')
+            return self.result('put in a film first')
         try:
             output = Path(tempfile.mkdtemp(dir=self.folder)) / f'{Path(path).stem}_restored'
             settings = Settings(strength=strength)
             job = FilmJob(Path(path), output, self.restorer, settings, FilmSettings(steady), FilmFlags(preview=True))
             outcome = job.run(StopSignals())
-        except (UnreadableImageError, UsageError) as error:
-            raise self.gradio.Error(str(error)) from error
+        except Exception as error:
+            return self.result(told(error))
         preview = outcome.output.with_name(f'{outcome.output.stem}_preview.mp4')
-        return str(preview), '\n'.join(_told(outcome)), self.gradio.DownloadButton(value=str(outcome.output))
+        return self.result('\n'.join(_told(outcome)), str(preview), str(outcome.output))
+
+    def result(self, words: str, preview: str | None = None, file: str | None = None) -> tuple[str | None, str, Any]:
+        """Return what the part shows; nothing but the words where nothing was made."""
+        return preview, words, self.gradio.DownloadButton(value=file, interactive=file is not None)
 
 
 def _told(outcome: Outcome) -> Iterator[str]:

@@ -26,10 +26,12 @@ class FaceFile:
     Attributes:
         path: for error lines.
         photos: faces by the file's path as reported, and by its bare name where no other file has it.
+        reason: what is said of a face that is left alone.
     """
 
     path: Path
     photos: Mapping[str, Sequence[Mapping[str, Any]]]
+    reason: str = 'left alone by the faces file'
 
     def faces(self, name: str, width: int, height: int) -> list[Face]:
         """Return the faces of the photograph ``name``.
@@ -42,8 +44,7 @@ class FaceFile:
             raise UsageError(f'{name}: not in {self.path}; make that file again with --json')
         return [self._face(entry, max(width, height), f'{self.path}: {name}') for entry in entries]
 
-    @staticmethod
-    def _face(entry: Mapping[str, Any], side: int, where: str) -> Face:
+    def _face(self, entry: Mapping[str, Any], side: int, where: str) -> Face:
         try:
             points = np.array(entry['landmarks'], float).reshape(-1, 2)
             score = float(entry.get('score', 1.0))
@@ -54,7 +55,7 @@ class FaceFile:
         if len(points) not in (5, 68) or not (np.abs(points) < FAR_OUTSIDE * side).all():
             raise UsageError(f'{where}: landmarks must be 5 or 68 points in or near the picture')
         box = np.concatenate([points.min(0), points.max(0)])
-        skipped = None if entry.get('restore', True) else 'left alone by the faces file'
+        skipped = None if entry.get('restore', True) else self.reason
         return Face(box, points, score, skipped)
 
 

@@ -13,7 +13,7 @@ sync_api = pytest.importorskip('playwright.sync_api', reason='playwright is not 
 
 from tiny_restoring import photograph, stand_in, tiny_weights  # noqa: E402
 
-from mmrbgan.bridges.web_page import build_page  # noqa: E402
+from mmrbgan.bridges.web_page import build_page, own_folder  # noqa: E402
 from mmrbgan.restoring.restorer import Restorer  # noqa: E402
 from mmrbgan.restoring.settings import Settings  # noqa: E402
 
@@ -30,10 +30,11 @@ def restorer(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def address(restorer):
-    app = build_page(restorer)
-    _, address, _ = app.launch(prevent_thread_lock=True, quiet=True, server_name='127.0.0.1')
-    yield address
-    app.close()
+    with own_folder() as folder:
+        app = build_page(restorer, folder)
+        _, address, _ = app.launch(prevent_thread_lock=True, quiet=True, server_name='127.0.0.1', max_file_size='2mb')
+        yield address
+        app.close()
 
 
 @pytest.fixture
@@ -57,9 +58,7 @@ def test_upload_untick_restore_download(page, restorer, tmp_path):
     ticks.nth(0).uncheck()
     page.click('#restore')
     done = page.locator('#done textarea')
-    sync_api.expect(done).to_have_value(
-        '1 of 3 faces restored; 2 left alone: left alone by the faces file', timeout=PATIENCE
-    )
+    sync_api.expect(done).to_have_value('1 of 3 faces restored; 2 left alone: not ticked', timeout=PATIENCE)
     sync_api.expect(page.locator('#slider img').first).to_be_visible(timeout=PATIENCE)
     with page.expect_download() as download:
         page.click('#download')
@@ -73,10 +72,79 @@ def test_upload_untick_restore_download(page, restorer, tmp_path):
     np.testing.assert_allclose(restored[changed].astype(int), expected[changed], atol=1)
 
 
-def test_bad_file_is_told_on_the_page(page, tmp_path):
+def restored(page, tmp_path):
+    """Restore a photograph on the page."""
+    Image.fromarray(photograph()).save(tmp_path / 'photo.png')
+    page.set_input_files('#photo input[type=file]', str(tmp_path / 'photo.png'))
+    sync_api.expect(page.locator('#restore')).to_be_enabled(timeout=PATIENCE)
+    page.click('#restore')
+    sync_api.expect(page.locator('#done textarea')).to_have_value(re.compile('faces restored'), timeout=PATIENCE)
+    sync_api.expect(page.locator('#slider img').first).to_be_visible(timeout=PATIENCE)
+
+
+def expect_no_result(page):
+    sync_api.expect(page.locator('#slider img')).to_have_count(0, timeout=PATIENCE)
+    sync_api.expect(page.locator('#faces input[type=checkbox]')).to_have_count(0, timeout=PATIENCE)
+    sync_api.expect(page.locator('#download')).to_be_disabled(timeout=PATIENCE)
+    sync_api.expect(page.locator('#restore')).to_be_disabled(timeout=PATIENCE)
+
+
+def test_a_bad_file_is_text_without_the_servers_paths_and_empties_the_result(page, tmp_path):
+    restored(page, tmp_path)
     (tmp_path / 'bad.png').write_bytes(b'bad')
+    page.click('#photo button[aria-label="Clear"]')
+    expect_no_result(page)
+    sync_api.expect(page.locator('#done textarea')).to_have_value('', timeout=PATIENCE)
     page.set_input_files('#photo input[type=file]', str(tmp_path / 'bad.png'))
-    sync_api.expect(page.get_by_text('not an image').first).to_be_visible(timeout=PATIENCE)
+    sync_api.expect(page.locator('#done textarea')).to_have_value('bad.png: not an image', timeout=PATIENCE)
+    expect_no_result(page)
+
+
+def test_all_and_none_tick_every_face_and_none(page, tmp_path):
+    restored(page, tmp_path)
+    ticks = page.locator('#faces input[type=checkbox]')
+    page.click('#none')
+    sync_api.expect(page.locator('#faces input:checked')).to_have_count(0, timeout=PATIENCE)
+    page.click('#all')
+    sync_api.expect(page.locator('#faces input:checked')).to_have_count(3, timeout=PATIENCE)
+    pictures = [
+        ticks.nth(i).evaluate('box => getComputedStyle(box.closest("label"), "::before").backgroundImage')
+        for i in range(3)
+    ]
+    assert len(set(pictures)) == 3 and all('data:image/png' in picture for picture in pictures)
+
+
+def test_settings_reach_the_photograph_and_the_slider_says_before_and_after(page, tmp_path):
+    restored(page, tmp_path)
+    page.locator('#scale input[type=number]').fill('2')
+    page.get_by_label('free').check()
+    page.get_by_label('replace').check()
+    page.click('#restore')
+    page.wait_for_function('document.querySelector("#slider img")?.naturalWidth == 640', timeout=PATIENCE)
+    with page.expect_download() as download:
+        page.click('#download')
+    download.value.save_as(tmp_path / 'large.png')
+    assert Image.open(tmp_path / 'large.png').size == (640, 480)
+    words = [
+        page.locator('#slider').evaluate(f'part => getComputedStyle(part, "::{side}").content')
+        for side in ('before', 'after')
+    ]
+    assert words == ['"Before"', '"After"']
+
+
+def test_another_detector_looks_again(page, tmp_path):
+    restored(page, tmp_path)
+    page.locator('#detector input').click()
+    page.get_by_role('option', name='dlib').click()
+    sync_api.expect(page.locator('#done textarea')).to_have_value(re.compile('no face found'), timeout=PATIENCE)
+    sync_api.expect(page.locator('#slider img')).to_have_count(0, timeout=PATIENCE)
+
+
+def test_too_large_an_upload_is_refused(page, tmp_path):
+    (tmp_path / 'large.png').write_bytes(bytes(3_000_000))
+    page.set_input_files('#photo input[type=file]', str(tmp_path / 'large.png'))
+    sync_api.expect(page.get_by_text('exceed').first).to_be_visible(timeout=PATIENCE)
+    expect_no_result(page)
 
 
 def test_a_film_is_restored_and_shown_beside_itself(page, tmp_path):
