@@ -97,7 +97,8 @@ def opencv_decode(content: bytes, flags: int) -> np.ndarray | None:
     before = cv2.utils.logging.getLogLevel()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
-        return cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+        image: np.ndarray | None = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+        return image
     finally:
         cv2.utils.logging.setLogLevel(before)
 

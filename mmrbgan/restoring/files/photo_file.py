@@ -271,9 +271,8 @@ def _read_deep(image: Image.Image, content: bytes) -> np.ndarray | None:
     array = opencv_decode(pixels, cv2.IMREAD_UNCHANGED)
     if array is None or array.dtype != np.uint16:
         raise UnreadableImageError('16 bits in an unusual form; save it as plain 16-bit PNG')
-    if array.ndim == 2:
-        return array
-    return cv2.cvtColor(array, cv2.COLOR_BGR2RGB if array.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
+    codes = {3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGBA}
+    return np.asarray(array if array.ndim == 2 else cv2.cvtColor(array, codes[array.shape[2]]))
 
 
 def _pixels_alone(png: bytes) -> bytes:

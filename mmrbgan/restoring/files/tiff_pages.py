@@ -139,7 +139,7 @@ def _pixels(page: int, tags: Any, content: bytes, name: str) -> np.ndarray:
         if read is None or int(tags.get(274, 1)) != 1:
             raise UnreadableImageError(f'{name}, damaged or in an unusual form; save it as 16-bit PNG') from error
         codes = {3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGBA}
-        return read if read.ndim == 2 else cv2.cvtColor(read, codes[read.shape[2]])
+        return np.asarray(read if read.ndim == 2 else cv2.cvtColor(read, codes[read.shape[2]]))
     return np.asarray(array)
 
 
