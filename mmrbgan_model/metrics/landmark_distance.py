@@ -1,21 +1,21 @@
 """LMD: how far the 68 landmarks of the restored face lie from those of its ground truth, in pixels at 512.
 
 The points are dlib's, found by the same predictor in the same box of both pictures: the box that dlib's detector finds
-in the ground truth, or, where it finds none, the place where faces aligned to the FFHQ template have it.
+in the ground truth; where it finds none, the box that it would have by CenterFace's five points, or in an aligned face.
 """
 
+import functools
 from typing import Any
 
 import numpy as np
 
 from mmrbgan_arch.basicsr_bridge import register_metric
+from mmrbgan_data.alignment import alignment_matrix, apply, invert
 from mmrbgan_data.components import REFERENCE_SIZE
-from mmrbgan_data.detection import DlibDetector
+from mmrbgan_data.detected_face import Detector
+from mmrbgan_data.detection import ALIGNED_BOX, DlibDetector, make_detector
 
 from .tensors import from_bgr, same_shape
-
-# Median of dlib's boxes over aligned faces, x1 y1 x2 y2 at 512 px.
-ALIGNED_BOX = (95.0, 164.0, 405.0, 452.0)
 
 
 @register_metric
@@ -32,9 +32,20 @@ def landmark_distance(restored: np.ndarray, gt: np.ndarray | None) -> np.ndarray
 
 def face_box(picture: np.ndarray) -> np.ndarray:
     """RGB uint8 (h, w, 3) -> x1 y1 x2 y2 of its largest face, or of where an aligned face lies."""
-    faces = DlibDetector(max_side=max(picture.shape[:2]))(picture)
-    result: np.ndarray = faces[0].box if faces else np.array(ALIGNED_BOX) * (picture.shape[1] / REFERENCE_SIZE)
-    return result
+    box: np.ndarray = np.array(ALIGNED_BOX)
+    if faces := DlibDetector(max_side=max(picture.shape[:2]))(picture):
+        box = faces[0].box
+    elif faces := _default_detector()(picture):
+        corners = apply(invert(alignment_matrix(faces[0].landmarks)), box[[0, 1, 2, 1, 0, 3, 2, 3]].reshape(4, 2))
+        box = np.concatenate([corners.min(0), corners.max(0)])
+    else:
+        box = box * (picture.shape[1] / REFERENCE_SIZE)
+    return box
+
+
+@functools.cache
+def _default_detector() -> Detector:
+    return make_detector('auto')
 
 
 def landmarks_in(picture: np.ndarray, box: np.ndarray) -> np.ndarray:

@@ -8,12 +8,13 @@ import torch
 from mmrbgan_arch import basicsr_bridge
 from mmrbgan_arch.support.errors import UsageError
 from mmrbgan_arch.support.public_weights import FILES, local_file
+from mmrbgan_data.detection import DlibDetector
 from mmrbgan_model.metrics import ifqa as ifqa_module
 from mmrbgan_model.metrics import lpips_distance
 from mmrbgan_model.metrics import niqe as niqe_module
 from mmrbgan_model.metrics.identity import compare, identity
 from mmrbgan_model.metrics.ifqa import IFQANet, ifqa
-from mmrbgan_model.metrics.landmark_distance import landmark_distance
+from mmrbgan_model.metrics.landmark_distance import face_box, landmark_distance
 from mmrbgan_model.metrics.niqe import niqe
 from mmrbgan_model.metrics.psnr_ssim import psnr, ssim
 
@@ -210,3 +211,14 @@ def test_every_metric_is_in_basicsrs_registry():
 
     wanted = {'calculate_lpips', 'calculate_ifqa', 'calculate_identity', 'calculate_landmark_distance'}
     assert wanted | {'calculate_niqe_fast', 'calculate_psnr', 'calculate_ssim'} <= set(METRIC_REGISTRY.keys())
+
+
+def test_the_box_is_that_of_centerface_where_dlib_sees_no_face():
+    astronaut = pytest.importorskip('skimage.data').astronaut()[:400, 50:450]
+    matrix = cv2.getRotationMatrix2D((174, 110), 50, 1)
+    tilted = cv2.warpAffine(astronaut, matrix, (400, 400))
+    assert DlibDetector()(tilted) == []
+    x1, y1, x2, y2 = face_box(tilted)
+    assert abs((x1 + x2) / 2 - 174) < 20
+    assert abs((y1 + y2) / 2 - 110) < 30
+    assert 70 < x2 - x1 < 180
