@@ -6,7 +6,7 @@
    one with its eyes in its mouth, at scores up to 0.98. Any other is looked at again in the photograph, scaled to one
    size: in four directions, then turned upright by the points of the best answer, plain and mirrored. Faces have a
    mean score above 0.75 there in any direction, and what only looked like one vanishes.
-3. Where no face is certain, or one lies on its side, the photograph itself is searched turned by quarters too, and
+3. Where no face is beyond doubt, or one lies on its side, the photograph itself is searched turned by quarters too, and
    tilted by 45 degrees if that shows none.
 """
 
@@ -85,7 +85,7 @@ class FaceSearch:
         smaller = levels[1:] or levels
         for turns in self._other_directions(faces):
             faces = self._search_too(image, faces, smaller, turns)
-        for angle in TILTS if not any(map(self._is_certain, faces)) else ():
+        for angle in TILTS if not any(map(self._is_settled, faces)) else ():
             faces = self._search_too(image, faces, [_tilt(*level, angle) for level in smaller], 0)
         faces = [dataclasses.replace(face, certain=self._is_certain(face)) for face in faces]
         return sorted(faces, key=lambda face: -face.side)
@@ -94,14 +94,18 @@ class FaceSearch:
         self, image: np.ndarray, faces: list[DetectedFace], levels: Sequence[Level], turns: int
     ) -> list[DetectedFace]:
         """Return the faces, with what else is found in these levels turned by so many quarters."""
-        certain = [face for face in faces if self._is_certain(face)]
-        found = without_doubles([*certain, *self._search(levels, turns)])
-        return self._best_of(faces + self._turn_upright(image, [(face, face) for face in found[len(certain) :]]))
+        settled = [face for face in faces if self._is_settled(face)]
+        found = without_doubles([*settled, *self._search(levels, turns)])
+        return self._best_of(faces + self._turn_upright(image, [(face, face) for face in found[len(settled) :]]))
 
     def _is_certain(self, face: DetectedFace) -> bool:
         if _is_turned(face):
             return face.score >= self.thresholds.turned and face.side >= LEAST_TURNED
         return face.score >= self.thresholds.certain
+
+    def _is_settled(self, face: DetectedFace) -> bool:
+        """Whether the face is too sure for a better find of it in another direction."""
+        return self._is_certain(face) and face.score >= self.thresholds.turned
 
     def _is_listed(self, face: DetectedFace) -> bool:
         least = self.thresholds.turned_uncertain if _is_turned(face) else self.thresholds.uncertain
@@ -109,10 +113,10 @@ class FaceSearch:
 
     def _other_directions(self, faces: Sequence[DetectedFace]) -> list[int]:
         """Return the quarter turns by which the photograph is to be searched too."""
-        certain = [face for face in faces if self._is_certain(face)]
-        if not certain:
+        settled = [face for face in faces if self._is_settled(face)]
+        if not settled:
             return [1, 2, 3]
-        return sorted({round(roll_of(face.landmarks) / 90) % 4 for face in certain} - {0})
+        return sorted({round(roll_of(face.landmarks) / 90) % 4 for face in settled} - {0})
 
     def _search(self, levels: Sequence[Level], turns: int) -> list[DetectedFace]:
         """Return what the network sees in each scale of the photograph turned by so many quarters."""
