@@ -50,7 +50,9 @@ def main() -> None:
     parser.add_argument('--metrics', nargs='+', default=METRICS, help='(default: %(default)s)')
     parser.add_argument('--markdown', help="write the last weights' table here")
     parser.add_argument('--identity', help='weights of the recogniser MMRBGANMobileFaceNet, a second opinion to dlib')
-    parser.add_argument('--sheet', help='write the best, median and worst faces of the last weights here')
+    parser.add_argument(
+        '--sheet', help="write sixteen of the last weights' faces here, from the lightest skin to the darkest"
+    )
     args = parser.parse_args()
     if args.demo:
         for weights in args.weights:
@@ -80,9 +82,8 @@ def main() -> None:
         if args.markdown:
             Path(args.markdown).write_text(markdown(gains), encoding='utf-8')
         if args.sheet:
-            rows = dict(zip(names, zip(pictures['lq'], images, pictures['gt'], strict=True), strict=True))
-            chosen = [rows[Path(name).stem] for name in best_median_worst(before, after)]
-            save(Path(args.sheet), contact_sheet(chosen, ('degraded', 'restored', 'original')))
+            rows = by_skin(list(zip(pictures['lq'], images, pictures['gt'], strict=True)))
+            save(Path(args.sheet), contact_sheet(rows, 2 * ('degraded', 'restored', 'original')))
 
 
 def show_demo(weights: str, seeds: int) -> None:
@@ -120,12 +121,18 @@ def scale(faces: torch.Tensor, size: int) -> torch.Tensor:
     return torch.nn.functional.interpolate(faces, size=(size, size), mode='bicubic', antialias=True)
 
 
-def best_median_worst(before: Record, after: Record) -> list[str]:
-    """Names of two faces each whose PSNR gained most, as much as the median and least, in this order."""
-    gains = {face['name']: face['psnr'] for face in after.faces}
-    ordered = sorted(before.faces, key=lambda face: face['psnr'] - gains[face['name']])
-    middle = len(ordered) // 2
-    return [face['name'] for face in (*ordered[:2], *ordered[middle - 1 : middle + 1], *ordered[-2:])]
+def by_skin(faces: list[tuple[np.ndarray, ...]]) -> list[list[np.ndarray]]:
+    """Choose sixteen faces at equal steps from the lightest to the darkest, two of them a row.
+
+    Args:
+        faces: RGB uint8 (s, s, 3) each: degraded, restored, original, whose middle tells the skin.
+    """
+    side = len(faces[0][-1])
+    middle = slice(2 * side // 5, 3 * side // 5)
+    ordered = sorted(faces, key=lambda face: -np.median(face[-1][middle, middle]))
+    chosen = [ordered[i] for i in np.linspace(0, len(ordered) - 1, min(16, len(ordered))).round().astype(int)]
+    half = len(chosen) // 2
+    return [[*one, *other] for one, other in zip(chosen[:half], chosen[half : 2 * half], strict=True)]
 
 
 def to_picture(tensor: torch.Tensor) -> np.ndarray:
@@ -142,7 +149,7 @@ def write(folder: Path, names: list[str], pictures: list[np.ndarray]) -> None:
 
 def save(path: Path, picture: np.ndarray) -> None:
     """Write RGB uint8."""
-    cv2.imwrite(str(path), picture[..., ::-1])
+    cv2.imwrite(str(path), picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
 
 
 def score(root: Path, kind: str, args: argparse.Namespace) -> Record:

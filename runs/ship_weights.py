@@ -4,7 +4,7 @@
 
 writes mmrbgan/weights_files/NAME.safetensors (float16), its graph NAME.graph.onnx for onnxruntime, and their lines in
 SHA256SUMS (a default's files replace those before them), benchmarks/results/NAME_scores.txt (val256 and val_groups256
-of FACES by pose and group, and the demo over ninety seeds), docs/images/shipped_drawn_faces.png and demo.png, and
+of FACES by pose and group, and the demo over ninety seeds), docs/images/shipped_drawn_faces.jpg and demo.png, and
 prints the tables of docs/model_card.md.
 `--beside` ships it beside the default instead.
 """
@@ -95,7 +95,7 @@ def show(path: Path, args: argparse.Namespace) -> None:
     """Make the pictures, of drawn faces and of a photograph in the public domain, which anyone may show."""
     images = ROOT / 'docs/images'
     drawn = ['benchmarks/weights.py', str(path), '--options', args.options, '--faces', 'quick-faces/val']
-    call(*drawn, '--metrics', 'psnr', '--sheet', str(images / 'shipped_drawn_faces.png'))
+    call(*drawn, '--metrics', 'psnr', '--sheet', str(images / 'shipped_drawn_faces.jpg'))
     with tempfile.TemporaryDirectory() as folder:
         call('-m', 'mmrbgan.cli', 'restore', '--demo', '--weights', str(path), '-o', folder)
         shutil.copy(Path(folder) / 'before_after.png', images / 'demo.png')
