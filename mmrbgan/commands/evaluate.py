@@ -44,5 +44,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Score a folder, or time networks; return the exit status."""
     from ..evaluation import scoring
+    from ..running.shared_work import own_share
 
-    return scoring.score_video(args) if args.video else scoring.run(args)
+    return scoring.score_video(args) if args.video else scoring.run(args, own_share())

@@ -1,11 +1,6 @@
 """`mmrbgan restore`: its flags; the work is in ``restoring.job``, which `--help` does not wait for."""
 
 import argparse
-import os
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from ..restoring.files.share import Share
 
 WEAK_EVIDENCE = 'a score against a badly degraded input is weak evidence, for and against'
 
@@ -28,16 +23,9 @@ def run(args: argparse.Namespace) -> int:
     """Restore; return the exit status."""
     from ..restoring import job
     from ..restoring.film.film_job import restore_films
+    from ..running.shared_work import own_share
 
-    launched = {'RANK', 'WORLD_SIZE'} <= os.environ.keys() and not args.demo
-    return job.run(args, restore_films, _share() if launched else None)
-
-
-def _share() -> 'Share':
-    """Return the share of this process of torchrun's."""
-    from ..running.shared_work import LaunchedShare
-
-    return LaunchedShare()
+    return job.run(args, restore_films, None if args.demo else own_share())
 
 
 def add_restorer_arguments(parser: argparse.ArgumentParser) -> None:

@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -51,32 +51,48 @@ class EvaluationSet:
         common = set.intersection(*map(set, places.values()))
         self.faces = [FaceFiles(name, {kind: found[name] for kind, found in places.items()}) for name in sorted(common)]
         self.excluded = _missing(places, common)
-        self.hashes = {kind: hashlib.sha256() for kind in self.sources}
+        self.own = self.faces
+        self._unreadable: list[tuple[str, str]] = []
+        self._read: list[dict[str, bytes]] = []
         if not self.faces:
             examples = ', '.join(f'{kind} {min(found)!r}' for kind, found in places.items())
             raise UsageError(f'no face is in every folder under one name ({examples}); name the files alike')
 
     def __iter__(self) -> Iterator[Pictures]:
-        """Read the faces one by one; an unreadable one is put on the list of exclusions."""
-        for face in self.faces:
+        """Read this process's faces one by one; an unreadable one is put on the list of exclusions."""
+        for face in self.own:
             try:
                 contents = {kind: self.sources[kind].read(place) for kind, place in face.places.items()}
-                self._note(face)
+                self._read.append({kind: self._hash(face, kind) for kind in face.places})
             except UnreadableImageError as error:
-                self.excluded.append((face.name, str(error)))
+                self._unreadable.append((face.name, str(error)))
                 continue
             pictures = Pictures(face, contents['restored'], contents.get('gt'), contents.get('lq'))
             _check_sizes(pictures)
             yield pictures
 
-    def digest(self, kind: str) -> str | None:
-        """Return the hash of the files of ``kind`` that were read: names and bytes, in order."""
-        return self.hashes[kind].hexdigest()[:16] if kind in self.hashes else None
+    def share(self, rank: int, size: int, batch: int) -> None:
+        """Leave this process the ``rank``-th of ``size`` runs of whole batches."""
+        batches = -(-len(self.faces) // batch)
+        start, stop = (batches * each // size * batch for each in (rank, rank + 1))
+        self.own = self.faces[start:stop]
 
-    def _note(self, face: FaceFiles) -> None:
-        for kind, place in face.places.items():
-            content = self.sources[kind].read_bytes(place)
-            self.hashes[kind].update(face.name.encode() + hashlib.sha256(content).digest())
+    def state(self) -> tuple[list[dict[str, bytes]], list[tuple[str, str]]]:
+        """Return what was read and what could not be, to be sent to another process."""
+        return self._read, self._unreadable
+
+    def finish(self, states: Iterable[tuple[list[dict[str, bytes]], list[tuple[str, str]]]]) -> None:
+        """Take in the ``state`` of every process, this one's with them, in the order of their ranks."""
+        read, unreadable = zip(*states, strict=True)
+        self._read = [each for part in read for each in part]
+        self.excluded += [each for part in unreadable for each in part]
+
+    def digest(self, kind: str) -> str:
+        """Return the hash of the files of ``kind`` that were read: names and bytes, in order."""
+        return hashlib.sha256(b''.join(each[kind] for each in self._read)).hexdigest()[:16]
+
+    def _hash(self, face: FaceFiles, kind: str) -> bytes:
+        return face.name.encode() + hashlib.sha256(self.sources[kind].read_bytes(face.places[kind])).digest()
 
 
 def _by_stem(source: ImageSource, kind: str) -> dict[str, int]:

@@ -16,6 +16,7 @@ from mmrbgan_arch.support.errors import UsageError
 from mmrbgan_model.metrics.fid import FID
 from mmrbgan_model.metrics.tensors import pick_device, to_unit
 
+from ..restoring.files.share import Share
 from . import timing
 from .face_set import EvaluationSet, Pictures
 from .groups import find_groups
@@ -37,12 +38,15 @@ from .sets import LEAST, NAME_ANOTHER_FOR_STATS, build_sets, part_summaries, sav
 OUT_FOLDER = Path('evaluations')
 
 
-def run(args: argparse.Namespace) -> int:
-    """Score a folder and time networks, as the flags say."""
+def run(args: argparse.Namespace, share: Share | None = None) -> int:
+    """Score a folder and time networks, as the flags say; ``share``: what this process does of the faces."""
+    share = share or Share()
+    if share.size > 1 and args.time is not None:
+        raise UsageError('--time: one process is timed; start it without torchrun')
     if args.restored is None and args.time is None:
         raise UsageError('name a folder of restored faces, or --time; `mmrbgan evaluate --help` lists all flags')
     if args.restored is not None:
-        _evaluate_and_write(args)
+        _evaluate_and_write(args, share)
     if args.time is not None:
         timings = []
         for one in timing.time_networks(args):
@@ -74,12 +78,14 @@ def score_video(args: argparse.Namespace) -> int:
     return 0
 
 
-def _evaluate_and_write(args: argparse.Namespace) -> None:
+def _evaluate_and_write(args: argparse.Namespace, share: Share) -> None:
     """Score a folder; the numbers are on the terminal before anything is written."""
     wanted = Path(args.out) if args.out else OUT_FOLDER / file_name(_method(args))
     check_writable(wanted)
     _check_statistics(args.save_stats)
-    record = evaluate(args)
+    record = evaluate(args, share)
+    if record is None:
+        return
     _say(*_lines(record))
     path = wanted if args.out else free_path(wanted, record)
     write_record(path, record)
@@ -95,8 +101,8 @@ def _check_statistics(path: str | None) -> None:
         raise UsageError(f'--save-stats {path}: the name of such a file ends in .npz')
 
 
-def evaluate(args: argparse.Namespace) -> Record:
-    """Score a folder of restored faces.
+def evaluate(args: argparse.Namespace, share: Share) -> Record | None:
+    """Score a folder of restored faces, or this process's ``share``; None but in the first process.
 
     Raises:
         UsageError: folders, files or flags that do not fit.
@@ -110,7 +116,17 @@ def evaluate(args: argparse.Namespace) -> Record:
     sets = build_sets(args, table, left_out)
     groupings = find_groups(args.by, [face.name for face in faces.faces])
     poses = find_poses(faces, args.landmarks) if args.by_pose else None
-    rows = _score_all(faces, metrics, sets, poses, args.batch)
+    share.join()
+    faces.share(share.rank, share.size, max(1, args.batch))
+    rows = _score_all(faces, metrics, sets, poses, args.batch, show=share.rank == 0)
+    found = share.gather((rows, faces.state(), [one.state() for one in sets]))
+    if share.rank:
+        return None
+    rows = [row for part, _, _ in found for row in part]
+    faces.finish(state for _, state, _ in found)
+    for _, _, states in found[1:]:
+        for one_set, state in zip(sets, states, strict=True):
+            one_set.merge(state)
     if not rows:
         raise UsageError(f'{args.restored!r}: not one face could be read ({faces.excluded[0][1]})')
     if args.save_stats:
@@ -121,7 +137,7 @@ def evaluate(args: argparse.Namespace) -> Record:
         table=args.table or ('synthetic' if args.gt else 'real'),
         count=len(rows),
         folders={kind: str(source.root.resolve()) for kind, source in faces.sources.items()},
-        hashes={kind: str(faces.digest(kind)) for kind in faces.sources},
+        hashes={kind: faces.digest(kind) for kind in faces.sources},
         excluded=faces.excluded,
         summaries={name: summarise([row[name] for row in rows]) for name in columns} | set_summaries(sets, left_out),
         poses=_parts(pose_masks([row['yaw'] for row in rows]), rows, columns, sets) if poses else [],
@@ -153,11 +169,11 @@ def _named_files(entries: list[str]) -> dict[str, str]:
 
 
 def _score_all(
-    faces: EvaluationSet, metrics: list[ImageMetric], sets: list[FID], poses: PoseFinder | None, size: int
+    faces: EvaluationSet, metrics: list[ImageMetric], sets: list[FID], poses: PoseFinder | None, size: int, show: bool
 ) -> list[dict[str, Any]]:
     """Return one row per face: name, yaw (with poses) and every column."""
     rows: list[dict[str, Any]] = []
-    for batch in _batches(tqdm(faces, total=len(faces.faces), unit='face', disable=None), size):
+    for batch in _batches(tqdm(faces, total=len(faces.own), unit='face', disable=None if show else True), size):
         restored = np.stack([one.restored for one in batch])
         gt = None if batch[0].gt is None else np.stack([one.gt for one in batch if one.gt is not None])
         for one_set in sets:

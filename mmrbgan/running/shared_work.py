@@ -1,4 +1,7 @@
-"""The share of one of torchrun's processes: `torchrun --nproc_per_node=N --no-python mmrbgan restore FOLDER -o OUT`."""
+"""The share of one of torchrun's processes: `torchrun --nproc_per_node=N --no-python mmrbgan restore FOLDER -o OUT`.
+
+`mmrbgan evaluate` is shared alike.
+"""
 
 import importlib.util
 import os
@@ -8,6 +11,11 @@ from ..restoring.files.share import Share
 from ..restoring.onnx_network import may_have_a_gpu
 
 WAIT = 7 * 24 * 3600.0  # seconds for the slowest process
+
+
+def own_share() -> Share:
+    """Return what this process does: all, or its part where torchrun started it."""
+    return LaunchedShare() if {'RANK', 'WORLD_SIZE'} <= os.environ.keys() else Share()
 
 
 class LaunchedShare(Share):
