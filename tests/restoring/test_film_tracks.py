@@ -9,7 +9,7 @@ import pytest
 
 av = pytest.importorskip('av', reason='PyAV is not installed')
 
-from tiny_film import FACE, POINTS, SIDE, SIZE, find, picture, place  # noqa: E402
+from tiny_film import FACE, POINTS, SIDE, SIZE, background, find, picture, place  # noqa: E402
 
 from mmrbgan.restoring.film.reading import FilmFrame, FilmInfo  # noqa: E402
 from mmrbgan.restoring.film.smoothing import FADE, Smoother, Wanted, local_fit  # noqa: E402
@@ -81,6 +81,12 @@ def hidden(images, frames):
         x, y = place(t)
         images[t][y : y + SIDE, x : x + SIDE] = picture(t, face=FACE * 0 + 128)[y : y + SIDE, x : x + SIDE]
     return images
+
+
+def test_a_face_that_is_gone_is_not_pasted_on_what_the_flow_follows_behind_it():
+    images = [*(picture(0) for _ in range(12)), *(background() for _ in range(24))]
+    found, _, _ = follow(images)
+    assert [len(faces) for faces in found] == [1] * 12 + [0] * 24
 
 
 def test_a_gap_of_few_frames_is_bridged_and_a_long_one_ends_the_track():

@@ -53,7 +53,7 @@ class Track:
         missed: frames since it was last seen.
         hits: detections that found it.
         doubts: detections since then that did not.
-        thumb: (32, 32) float32, how it looked when it was last seen, aligned.
+        thumb: (24, 20) float32, how it looked when a detection last found it, aligned.
     """
 
     number: int
@@ -61,10 +61,10 @@ class Track:
     score: float
     first: int
     after_cut: bool
+    thumb: np.ndarray
     missed: int = 0
     hits: int = 1
     doubts: int = 0
-    thumb: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -129,13 +129,13 @@ class Tracker:
         return Sightings(cut or self._index == 1, sightings)
 
     def _follow(self, track: Track, grey: np.ndarray) -> bool:
-        """Move a track's points with the flow; say whether that is sure."""
+        """Move a track's points with the flow; say whether that is sure, and still looks like the face."""
         assert self._grey is not None
         moved = flow(self._grey, grey, track.points)
         if moved is None:
             return False
         track.points = moved
-        return True
+        return self._is_alike(track, moved, grey)
 
     def _detect(self, view: View, shot_begins: bool, sure: set[int]) -> set[int]:
         """Correct the tracks by a detection, begin new ones; return the numbers of those that were found."""
@@ -146,37 +146,40 @@ class Tracker:
             match = min(found, key=lambda each: _apart(track.points, each[1]), default=None)
             if match is not None and self._is_same(track, match[1], view.grey, track.number in sure):
                 found = [each for each in found if each is not match]
-                self._correct(track, *match, CORRECTION if track.number in sure else 1.0)
+                self._correct(track, *match, CORRECTION if track.number in sure else 1.0, view.grey)
                 seen.add(track.number)
             else:
                 track.doubts += 1
         # What is found once and not again was no face.
         self._tracks = [track for track in self._tracks if track.doubts <= (MOST_DOUBTS if track.hits > 1 else 0)]
-        return seen | {begun.number for each in found if (begun := self._begin(*each, shot_begins))}
+        return seen | {begun.number for each in found if (begun := self._begin(*each, shot_begins, view.grey))}
 
     def _is_same(self, track: Track, points: np.ndarray, grey: np.ndarray, sure: bool) -> bool:
         """Say whether a face that is found is a track's: where it is thought to be, and like it where flow lost it."""
         if _apart(track.points, points) > 1:
             return False
-        return sure or track.thumb is None or float((track.thumb * _thumb(grey, points)).mean()) > ALIKE
+        return sure or self._is_alike(track, points, grey)
 
     @staticmethod
-    def _correct(track: Track, face: DetectedFace, points: np.ndarray, share: float) -> None:
+    def _is_alike(track: Track, points: np.ndarray, grey: np.ndarray) -> bool:
+        return float((track.thumb * _thumb(grey, points)).mean()) > ALIKE
+
+    @staticmethod
+    def _correct(track: Track, face: DetectedFace, points: np.ndarray, share: float, grey: np.ndarray) -> None:
         track.points = track.points + share * (points - track.points)
         track.score, track.hits, track.doubts = face.score, track.hits + 1, 0
+        track.thumb = _thumb(grey, track.points)
 
-    def _begin(self, face: DetectedFace, points: np.ndarray, shot_begins: bool) -> Track | None:
+    def _begin(self, face: DetectedFace, points: np.ndarray, shot_begins: bool, grey: np.ndarray) -> Track | None:
         if any(_apart(track.points, points) < 0.5 and track.missed == 0 for track in self._tracks):
             return None  # one face found twice
-        track = Track(next(self._numbers), points, face.score, self._index, shot_begins)
+        track = Track(next(self._numbers), points, face.score, self._index, shot_begins, _thumb(grey, points))
         self._tracks.append(track)
         return track
 
     def _sightings(self, seen: set[int]) -> tuple[Sighting, ...]:
         for track in self._tracks:
             track.missed = 0 if track.number in seen else track.missed + 1
-            if track.number in seen:
-                track.thumb = _thumb(self._cuts.grey, track.points)
         self._tracks = [track for track in self._tracks if track.missed <= MOST_MISSED]
         return tuple(
             Sighting(track.number, track.points.copy(), track.score, track.missed == 0) for track in self._tracks
@@ -254,7 +257,7 @@ def _apart(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _thumb(grey: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Return the aligned face (32, 32), mean 0 and deviation 1."""
+    """Return the middle (24, 20) of the aligned face, mean 0 and deviation 1."""
     face = warp(grey, alignment_matrix(points, THUMB), (THUMB, THUMB), interpolation=cv2.INTER_LINEAR)
     face = face[6:-2, 6:-6].astype(np.float32)
     result: np.ndarray = (face - face.mean()) / (face.std() + 1e-3)
