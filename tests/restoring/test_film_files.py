@@ -143,6 +143,72 @@ def rich_film(path):
             target.mux_one(packet)
 
 
+COLOURS = {'color_range': 1, 'colorspace': 9, 'color_primaries': 9, 'color_trc': 16}
+
+
+def about(path):
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        context = stream.codec_context
+        last = max((p for p in container.demux(stream) if p.pts is not None), key=lambda p: p.pts)
+        colours = {name: getattr(context, name) for name in COLOURS}
+        return context.name, colours, Fraction(stream.sample_aspect_ratio or 1), stream.metadata.get('timecode'), last
+
+
+@pytest.mark.parametrize(
+    ('codec', 'pixels', 'name', 'flags'),
+    [
+        ('libx264', 'yuv420p', 'film.mov', {}),
+        ('libx264', 'yuv420p', 'film.mp4', {'codec': 'libvpx-vp9'}),
+        ('libx264', 'yuv420p', 'film.mp4', {'lossless': True}),
+        ('libsvtav1', 'yuv420p', 'film.mp4', {}),
+        ('prores_ks', 'yuv422p10le', 'film.mov', {}),
+    ],
+)
+def test_colours_pixels_timecode_and_times_survive_every_codec(network, tmp_path, codec, pixels, name, flags):
+    def setup(container, stream):
+        stream.codec_context.sample_aspect_ratio = Fraction(4, 3)
+        for key, value in COLOURS.items():
+            setattr(stream.codec_context, key, value)
+        stream.metadata.update({'timecode': '01:00:00:00'} if name.endswith('.mov') else {})
+
+    try:
+        av.Codec(codec, 'w')
+    except ValueError:
+        pytest.skip(f'this PyAV has no {codec}')
+    film, times = tmp_path / name, [5120 + 512 * t + 700 * (t > 3) for t in range(7)]
+    write_film(film, pictures(7), codec=codec, pixel_format=pixels, pts=times, sounds=0, setup=setup, options={})
+    outcome = run(network, film, tmp_path / 'out' / 'film', **flags)
+    (old, colours, shape, timecode, end), (new, *kept, last) = about(film), about(outcome.output)
+    assert colours == COLOURS and shape == Fraction(4, 3)
+    assert new == {'libvpx-vp9': 'vp9', None: 'ffv1' if flags else old}[flags.get('codec')]
+    if flags.get('lossless'):  # Matroska has the shape of pixels, but PyAV cannot set it
+        assert kept == [colours, 1, None] and 'without the shape of its pixels (4/3)' in outcome.notes[0]
+    else:
+        assert kept == [colours, shape, timecode] and not outcome.notes
+    shifts = [abs(a - b) for a, b in zip(read_film(outcome.output)[1], read_film(film)[1], strict=True)]
+    assert max(shifts) <= (Fraction(1, 2000) if flags.get('lossless') else 0)  # Matroska counts in milliseconds
+    assert flags or last.duration * last.time_base == end.duration * end.time_base
+
+
+@pytest.mark.parametrize(
+    ('name', 'flags', 'words'),
+    [
+        ('out.ts', {}, r'out\.ts: films are written as \.mp4, \.m4v, \.mov, \.mkv, \.webm'),
+        ('out.webm', {}, r'\.webm holds no libx264; take \.mkv, or --codec libvpx-vp9'),
+        ('out.mp4', {'crf': float('nan')}, '--crf nan: must be from 0'),
+        ('out.mp4', {'crf': -5.0}, '--crf -5: must be from 0'),
+        ('out.mp4', {'codec': 'dnxhd'}, '--codec dnxhd: cannot encode this film .*; name another encoder'),
+    ],
+)
+def test_what_cannot_be_written_is_one_line(network, tmp_path, name, flags, words):
+    film = tmp_path / 'film.mp4'
+    write_film(film, pictures(2))
+    with pytest.raises(UsageError, match=words):
+        run(network, film, tmp_path / name, **flags)
+    assert not (tmp_path / name).exists()
+
+
 def test_subtitles_chapters_and_attachments_are_kept_and_what_mp4_does_not_hold_is_told(network, tmp_path):
     rich_film(tmp_path / 'film.mkv')
 
@@ -420,11 +486,12 @@ def test_the_command_restores_photographs_and_films_of_a_folder_and_writes_over_
     (folder / 'cut off.mkv').write_bytes(b'\x1a\x45\xdf\xa3')
     Image.fromarray(picture(0)).save(folder / 'still.png')
     (out / 'walk.mp4').write_text("another's")
+    write_film(folder / 'a odd.mp4', [image[:-1] for image in pictures(2)], codec='libvpx-vp9', options={})
     monkeypatch.setattr(job, 'make_restorer', lambda args, settings: restorer(tmp_path, settings=settings))
     for _ in range(2):  # the second time over its own results
-        assert main(['restore', str(folder), '-o', str(out), '--json', '--min-face', '5']) == 1
+        assert main(['restore', str(folder), '-o', str(out), '--json', '--min-face', '5', '--codec', 'libx264']) == 1
     names = sorted(path.name for path in out.glob('[a-z]*'))
     assert names == ['faces.json', 'still.png', 'walk.mp4', 'walk_2.json', 'walk_2.mp4']
     told = capsys.readouterr()
-    assert 'walk_2.mp4' in told.out and 'cut off.mkv: not a film' in told.err
+    assert 'walk_2.mp4' in told.out and 'cut off.mkv: not a film' in told.err and 'takes no odd sizes' in told.err
     assert (out / 'walk.mp4').read_text() == "another's" and len(read_film(out / 'walk_2.mp4')[0]) == 6

@@ -1,17 +1,21 @@
 """Chooses codec and container of a restored film, and encodes its frames into segments.
 
-A segment is a NUT file, which keeps any codec and the film's own timestamps exactly, and begins with a key frame, so
-that finished segments outlive a kill and are joined without encoding again.
+A segment is a NUT file (MOV for ProRes, which NUT does not hold): it keeps the film's own timestamps exactly and
+begins with a key frame, so that finished segments outlive a kill and are joined without encoding again.
 """
 
+import contextlib
 import dataclasses
+import errno
+import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from mmrbgan_arch.support.errors import UsageError
 
-from .reading import FilmFrame, FilmInfo, import_av
+from .reading import COLOURS, FilmFrame, FilmInfo, import_av
 
 KEPT_CONTAINERS = ('.mp4', '.m4v', '.mov', '.mkv', '.webm')  # others become .mkv, which holds everything
 WEBM_CODECS = ('libvpx-vp9', 'libvpx', 'libsvtav1', 'libaom-av1')
@@ -24,6 +28,8 @@ ENCODERS = {
     'ffv1': ('ffv1',),
     'prores': ('prores_ks',),
 }
+MOST_CRF = 63  # of VP9 and AV1; H.264 and H.265 end at 51
+MOV_OPTIONS = {'avoid_negative_ts': 'disabled', 'movflags': '+negative_cts_offsets'}
 NUT_OPTIONS = {'avoid_negative_ts': 'disabled'}  # times of showing are the film's, whatever those of decoding are
 USUAL = ('libx264', 'libopenh264', 'mpeg4')
 EVEN_SIDES = ('libx264', 'libx265', 'libsvtav1')  # refuse odd sizes of subsampled colour
@@ -75,6 +81,8 @@ def choose_encoding(info: FilmInfo, codec: str | None, crf: float | None, lossle
     options = dict(EXTRA_OPTIONS.get(encoder, {}))
     if encoder in QUALITY:
         name, usual = QUALITY[encoder]
+        if crf is not None and not (math.isfinite(crf) and 0 <= crf <= MOST_CRF):
+            raise UsageError(f'--crf {crf:g}: must be from 0 (best) to {MOST_CRF}')
         options[name] = f'{usual if crf is None else crf:g}'
     elif crf is not None:
         raise UsageError(f'--crf: {encoder} has no such setting; leave it out')
@@ -91,6 +99,23 @@ def choose_suffix(info: FilmInfo, encoding: Encoding) -> str:
     return '.mov' if encoding.encoder == 'prores_ks' else suffix
 
 
+def check_suffix(output: Path, encoding: Encoding) -> None:
+    """Refuse a container that does not hold the encoding.
+
+    Raises:
+        UsageError: its suffix is none of ``KEPT_CONTAINERS``, or of one for other codecs.
+    """
+    suffix = output.suffix.lower()
+    if suffix not in KEPT_CONTAINERS:
+        raise UsageError(f'-o {output}: films are written as {", ".join(KEPT_CONTAINERS)}')
+    if encoding.encoder == 'ffv1' and suffix != '.mkv':
+        raise UsageError(f'-o {output}: FFV1 goes into .mkv')
+    if encoding.encoder == 'prores_ks' and suffix not in ('.mov', '.mkv'):
+        raise UsageError(f'-o {output}: ProRes goes into .mov or .mkv')
+    if suffix == '.webm' and encoding.encoder not in WEBM_CODECS:
+        raise UsageError(f'-o {output}: .webm holds no {encoding.encoder}; take .mkv, or --codec {WEBM_CODECS[0]}')
+
+
 class SegmentWriter:
     """Encodes frames into one segment file, which has its name once it is whole.
 
@@ -105,14 +130,16 @@ class SegmentWriter:
         self.path = path
         self._part = path.with_suffix('.part')
         self._encoding = encoding
-        self._container = import_av().open(str(self._part), 'w', 'nut', options=NUT_OPTIONS)
-        self._stream = self._container.add_stream(encoding.encoder, rate=info.rate, options=encoding.options)
+        form, options = ('mov', MOV_OPTIONS) if encoding.encoder == 'prores_ks' else ('nut', NUT_OPTIONS)
+        self._container = import_av().open(str(self._part), 'w', form, options=options)
+        with self._told():
+            self._stream = self._container.add_stream(encoding.encoder, rate=info.rate, options=encoding.options)
         context = self._stream.codec_context
         context.width, context.height, context.pix_fmt = first.width, first.height, encoding.pixel_format
         context.time_base = self._stream.time_base = info.time_base
         context.framerate = info.rate
         context.sample_aspect_ratio = info.pixel_aspect
-        for name in ('color_range', 'colorspace', 'color_primaries', 'color_trc'):
+        for name in COLOURS:
             setattr(context, name, getattr(first, name))
         self._flag_global_header(context)
         context.thread_count = 0
@@ -123,12 +150,27 @@ class SegmentWriter:
             video = video.reformat(format=self._encoding.pixel_format)
         video.pts, video.time_base = frame.pts, self._stream.codec_context.time_base
         video.pict_type = 0  # the encoder's choice, not the film's
-        self._container.mux(self._stream.encode(video))
+        with self._told():
+            self._container.mux(self._stream.encode(video))
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """Turn an encoder's refusal into one line; a full disk is for the caller."""
+        try:
+            yield
+        except (import_av().FFmpegError, ValueError) as error:
+            if is_disk_error(error):
+                raise
+            reason = getattr(error, 'strerror', None) or error
+            raise UsageError(
+                f'--codec {self._encoding.encoder}: cannot encode this film ({reason}); name another encoder'
+            ) from error
 
     def close(self) -> None:
         """Finish the segment, and give it its name."""
-        self._container.mux(self._stream.encode(None))
-        self._container.close()
+        with self._told():
+            self._container.mux(self._stream.encode(None))
+            self._container.close()
         os.replace(self._part, self.path)
 
     def drop(self) -> None:
@@ -142,6 +184,18 @@ class SegmentWriter:
         from av.codec.context import Flags
 
         context.flags |= Flags.global_header
+
+
+def is_disk_error(error: BaseException) -> bool:
+    """Say whether an error is the system's refusal to write, such as a full disk."""
+    return getattr(error, 'errno', None) in (
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EFBIG,
+        errno.EIO,
+        errno.EACCES,
+        errno.EROFS,
+    )
 
 
 def _encoder(named: str | None, codec: str, odd: bool) -> str:

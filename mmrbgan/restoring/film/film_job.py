@@ -27,7 +27,7 @@ from ..files.output_folder import OutputFolder
 from ..masks import ellipse_mask
 from ..restorer import Restorer
 from ..settings import Settings
-from .encoding import Encoding, SegmentWriter, choose_encoding, choose_suffix
+from .encoding import Encoding, SegmentWriter, check_suffix, choose_encoding, choose_suffix
 from .film_restorer import FilmRestorer, FilmSettings, RestoredFrame
 from .joining import fits, join_film
 from .preview import preview_frame, preview_info
@@ -141,8 +141,7 @@ class FilmJob:
     def _named(self, output: Path) -> Path:
         """Return the output with its container's suffix."""
         if output.suffix.lower() in FILM_SUFFIXES:
-            if self.encoding.encoder == 'ffv1' and output.suffix.lower() != '.mkv':
-                raise UsageError(f'-o {output}: FFV1 goes into .mkv')
+            check_suffix(output, self.encoding)
             return output
         suffix = choose_suffix(self.info, self.encoding)
         if not fits(self.info, suffix):
@@ -336,13 +335,17 @@ def read_track_file(path: str) -> dict[str, frozenset[int]]:
     try:
         films = json.loads(Path(path).read_text(encoding='utf-8'))['films']
         return {
-            str(film['file']): frozenset(int(t['track']) for t in film['tracks'] if not t.get('restore', True))
+            _key(film['file']): frozenset(int(t['track']) for t in film['tracks'] if not t.get('restore', True))
             for film in films
         }
     except OSError as error:
         raise UsageError(f'--faces {path}: {error.strerror}; known are all, largest, center and FILE.json') from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f'--faces {path}: not a report of `mmrbgan restore --json` of a film') from error
+
+
+def _key(path: str | Path) -> str:
+    return str(Path(path).resolve())
 
 
 def film_flags(args: argparse.Namespace) -> FilmFlags:
@@ -366,9 +369,11 @@ def restore_films(
         for path, relative in films:
             target = output if one_file else output / relative.with_suffix('')
             try:
-                alone = left_alone.get(str(path), frozenset())
+                alone = left_alone.get(_key(path), frozenset())
                 outcome = FilmJob(path, target, restorer, settings, film_settings, flags, alone, folder).run(stop)
-            except UnreadableImageError as error:
+            except (UnreadableImageError, UsageError) as error:
+                if len(films) == 1 and isinstance(error, UsageError):
+                    raise
                 failed += 1
                 _say(f'failed: {" ".join(str(error).split())}', sys.stderr)
                 continue

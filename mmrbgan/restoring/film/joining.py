@@ -13,6 +13,7 @@ from typing import Any
 
 from mmrbgan_arch.support.errors import UsageError
 
+from .encoding import is_disk_error
 from .reading import FilmInfo, import_av, open_film, video_stream
 
 _LOGGER = logging.getLogger(__name__)
@@ -55,13 +56,18 @@ def join_film(
             target.metadata.update(_kept_metadata(source.metadata))
             _copy_chapters(source, target)
             with contextlib.ExitStack() as files:
-                pictures = _picture_packets(segments, picture, info, files)
+                last = 0 if end is not None else _last_duration(info)
+                pictures = _picture_packets(segments, picture, info, last, files)
                 for packet in _merged(pictures, _other_packets(source, others, end)):
                     target.mux_one(packet)
+        if _pixel_aspect(part) != info.pixel_aspect:
+            left_out.append(f'the shape of its pixels ({info.pixel_aspect}), which this codec in {output.suffix} loses')
         note(output, part.stat().st_size)
         os.replace(part, output)
         return Joined(tuple(left_out))
     except (av.FFmpegError, ValueError) as error:
+        if is_disk_error(error):
+            raise
         raise UsageError(f'{output}: cannot be written ({error}); name another kind of file, such as .mkv') from error
     finally:
         part.unlink(missing_ok=True)
@@ -69,8 +75,13 @@ def join_film(
 
 def _add_picture(target: Any, segment: Path, info: FilmInfo) -> Any:
     with import_av().open(str(segment)) as first:
-        stream = target.add_stream_from_template(first.streams.video[0])
+        stream = target.add_stream_from_template(first.streams.video[0], opaque=True)
     stream.time_base = info.time_base
+    # NUT keeps neither colours nor the shape of pixels, and most codecs' own streams do not either.
+    context = stream.codec_context
+    context.sample_aspect_ratio, context.framerate = info.pixel_aspect, info.rate
+    for name, value in info.colours:
+        setattr(context, name, value)
     if info.rotation and hasattr(stream, 'set_display_rotation'):
         stream.set_display_rotation(info.rotation)
     with open_film(info.path) as source:
@@ -78,6 +89,18 @@ def _add_picture(target: Any, segment: Path, info: FilmInfo) -> Any:
         stream.metadata.update(_kept_metadata(original.metadata))
         stream.disposition = original.disposition
     return stream
+
+
+def _pixel_aspect(path: Path) -> Fraction:
+    with import_av().open(str(path)) as container:
+        return Fraction(container.streams.video[0].sample_aspect_ratio or 1) or Fraction(1)
+
+
+def _last_duration(info: FilmInfo) -> int:
+    """Return for how many ticks the film's last frame is shown, 0 if it does not say."""
+    with open_film(info.path) as source:
+        packets = source.demux(video_stream(source))
+        return max(((each.pts, each.duration or 0) for each in packets if each.pts is not None), default=(0, 0))[1]
 
 
 def _add_others(target: Any, source: Any, output: Path) -> tuple[dict[int, Any], list[str]]:
@@ -102,6 +125,8 @@ def _add_others(target: Any, source: Any, output: Path) -> tuple[dict[int, Any],
             new.disposition = stream.disposition
             added[stream.index] = new
         except (av.FFmpegError, ValueError, NotImplementedError, AttributeError, TypeError):
+            if stream.type == 'data' and (_chapters(source) or 'timecode' in {*source.metadata, *moving.metadata}):
+                continue  # mp4 keeps those in tracks, which the output makes anew
             codec = getattr(stream.codec_context, 'name', None) or 'unknown'
             left_out.append(f'stream {stream.index}, {stream.type} ({codec}), which {output.suffix} does not hold')
     return added, left_out
@@ -133,13 +158,16 @@ def _kept_metadata(metadata: dict[str, str]) -> dict[str, str]:
 
 
 def _copy_chapters(source: Any, target: Any) -> None:
-    with contextlib.suppress(AttributeError):  # PyAV before 14
-        if chapters := source.chapters():
-            target.set_chapters(chapters)
+    if chapters := _chapters(source):
+        target.set_chapters(chapters)
+
+
+def _chapters(source: Any) -> Any:
+    return source.chapters() if hasattr(source, 'chapters') else []  # PyAV before 14
 
 
 def _picture_packets(
-    segments: Sequence[Path], stream: Any, info: FilmInfo, files: contextlib.ExitStack
+    segments: Sequence[Path], stream: Any, info: FilmInfo, last: int, files: contextlib.ExitStack
 ) -> Iterator[Any]:
     """Yield the segments' packets in the order of decoding, with decoding times that never run back.
 
@@ -165,7 +193,8 @@ def _picture_packets(
         following = dict(itertools.pairwise(times))
         for packet in packets:
             packet.dts = heapq.heappop(order)
-            packet.duration = following.get(packet.pts, packet.pts + step) - packet.pts
+            final = last if path is segments[-1] and last else step
+            packet.duration = following.get(packet.pts, packet.pts + final) - packet.pts
             packet.stream = stream
             yield packet
         container.close()

@@ -12,6 +12,7 @@ from .views import view_size
 
 SIDE = 640  # px, the longer side of each half
 WHITE = 235
+LIMITED = 1  # colour range, by FFmpeg's number
 
 
 def preview_info(info: FilmInfo) -> FilmInfo:
@@ -20,7 +21,13 @@ def preview_info(info: FilmInfo) -> FilmInfo:
     if info.rotation in (90, 270):
         width, height = height, width
     return dataclasses.replace(
-        info, size=(2 * width, height), codec='h264', pixel_format='yuv420p', pixel_aspect=Fraction(1), rotation=0
+        info,
+        size=(2 * width, height),
+        codec='h264',
+        pixel_format='yuv420p',
+        pixel_aspect=Fraction(1),
+        rotation=0,
+        colours=tuple((name, LIMITED if name == 'color_range' else value) for name, value in info.colours),
     )
 
 
@@ -37,7 +44,7 @@ def preview_frame(info: FilmInfo, before: Any, after: Any) -> Any:
         plane[:, middle - 1 : middle + 1] = 128 if number else WHITE
     for name in ('colorspace', 'color_primaries', 'color_trc'):
         setattr(frame, name, getattr(after, name))
-    frame.color_range = 1
+    frame.color_range = LIMITED
     return frame
 
 

@@ -28,6 +28,8 @@ PLANAR = {
     'yuv410p': 'yuv420p', 'yuv411p': 'yuv444p', 'rgb48le': 'gbrp16le', 'gray16be': 'gray16le',
 }  # fmt: skip
 
+COLOURS = ('color_range', 'colorspace', 'color_primaries', 'color_trc')
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FilmInfo:
@@ -44,6 +46,7 @@ class FilmInfo:
         pixel_aspect: width of a pixel over its height.
         rotation: degrees, counterclockwise, by which players turn it; a multiple of 90.
         interlaced: it says that its frames are woven from fields.
+        colours: range, matrix, primaries and transfer of its first frame, by PyAV's names.
     """
 
     path: Path
@@ -56,6 +59,7 @@ class FilmInfo:
     pixel_aspect: Fraction
     rotation: int
     interlaced: bool
+    colours: tuple[tuple[str, int], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -124,6 +128,7 @@ def describe_film(path: Path) -> FilmInfo:
     av = import_av()
     with open_film(path) as container:
         stream = video_stream(container)
+        told = {name: getattr(stream.codec_context, name) for name in COLOURS}  # decoding writes over it
         try:
             first = next(container.decode(stream), None)
         except av.FFmpegError as error:
@@ -144,7 +149,14 @@ def describe_film(path: Path) -> FilmInfo:
             Fraction(stream.sample_aspect_ratio or 1) or Fraction(1),
             round(first.rotation / 90) * 90 % 360,
             bool(first.interlaced_frame),
+            tuple((name, _colour(name, getattr(first, name), told[name])) for name in COLOURS),
         )
+
+
+def _colour(name: str, frame: int | None, container: int | None) -> int:
+    """Return what a frame says of its colours or, where it says nothing, what the container does."""
+    unknown = 0 if name == 'color_range' else 2
+    return next((int(value) for value in (frame, container) if value not in (None, unknown)), unknown)
 
 
 def read_frames(info: FilmInfo, deinterlace: bool = False) -> Iterator[FilmFrame]:
@@ -172,7 +184,12 @@ def read_frames(info: FilmInfo, deinterlace: bool = False) -> Iterator[FilmFrame
             yield FilmFrame(index, pts, round((video.duration or 0) * tick), to_planar(video))
             last, index = pts, index + 1
         if info.frames and index < info.frames * 0.98 - 1:
-            _LOGGER.warning('%s: ends early, %d of %d frames; it is truncated', info.path, index, info.frames)
+            _LOGGER.warning(
+                '%s: ends after %d of about %d frames; if its picture should be longer, it is truncated',
+                info.path,
+                index,
+                info.frames,
+            )
 
 
 def to_planar(video: Any) -> Any:
@@ -212,7 +229,7 @@ def copy_frame(video: Any) -> Any:
 
 def copy_properties(old: Any, new: Any) -> None:
     """Give a frame the time and the colours' meaning of another."""
-    for name in ('pts', 'time_base', 'color_range', 'colorspace', 'color_primaries', 'color_trc'):
+    for name in ('pts', 'time_base', *COLOURS):
         if (value := getattr(old, name)) is not None:
             setattr(new, name, value)
 
