@@ -1,6 +1,7 @@
 """``mmrbgan prepare``: photographs to a training set, a sheet of degradations, the paper's test sets."""
 
 import argparse
+import contextlib
 import dataclasses
 import os
 import sys
@@ -9,6 +10,7 @@ from typing import Any
 
 from mmrbgan_arch.support.atomic_files import writing
 from mmrbgan_arch.support.errors import UsageError
+from mmrbgan_arch.support.folder_lock import FolderLock
 from mmrbgan_arch.support.option_reader import read_options
 
 EPILOG = (
@@ -66,8 +68,12 @@ def run(args: argparse.Namespace) -> int:
     if not args.set and args.photos is None:
         raise UsageError('name a folder of PHOTOS, or --set with --root; see `mmrbgan prepare --help`')
     output = args.output or _default_output(args)
-    work = _make_set if args.set else _preview if args.preview else _build
-    with writing(output, 'make room or choose another -o, then run it again: it goes on where it stopped'):
+    if args.preview and not args.set:
+        work, lock = _preview, contextlib.nullcontext()
+    else:
+        work = _make_set if args.set else _build
+        lock = FolderLock(output, 'wait for it, end it, or choose another -o')
+    with writing(output, 'make room or choose another -o, then run it again: it goes on where it stopped'), lock:
         return work(args, output)
 
 
