@@ -54,7 +54,7 @@ def decode_image(content: bytes, name: str) -> np.ndarray:
         UnreadableImageError: empty, truncated, no image, or too large.
     """
     try:
-        if _plain_size(content):
+        if plain_size(content):
             image = opencv_decode(content, cv2.IMREAD_COLOR)
             if image is not None:
                 return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
@@ -109,7 +109,7 @@ def probe_image(content: bytes, name: str) -> tuple[int, int]:
     Raises:
         UnreadableImageError: as ``decode_image``.
     """
-    size = _plain_size(content)
+    size = plain_size(content)
     if size and (content.startswith(_JPEG) or _png_sums_agree(content)):
         return size
     height, width = decode_image(content, name).shape[:2]
@@ -188,8 +188,11 @@ class ImageSource:
         """Return the undecoded file ``index``."""
         if self._lmdb_keys is None:
             return _read_bytes(self.root / self.names[index])
-        with open_lmdb(str(self.root)).begin() as transaction:
-            content: bytes | None = transaction.get(self._lmdb_keys[index].encode())
+        try:
+            with open_lmdb(str(self.root)).begin() as transaction:
+                content: bytes | None = transaction.get(self._lmdb_keys[index].encode())
+        except import_lmdb().Error as error:
+            raise UnreadableImageError(f'{self.path(index)}: damaged LMDB ({error}); make it again') from error
         if content is None:
             raise UnreadableImageError(f'{self.path(index)}: listed in the LMDB but not in it')
         return content
@@ -198,8 +201,11 @@ class ImageSource:
         meta, basicsr_meta = self.root / META_FILE, self.root / BASICSR_META_FILE
         try:
             if meta.is_file():
-                names: list[str] = parse_json(meta.read_bytes())['files']
-                self._lmdb_keys = LmdbKeys(len(names))
+                content = parse_json(meta.read_bytes())
+                names: list[str] = content['files']
+                self._lmdb_keys = keys = content.get('keys') or LmdbKeys(len(names))
+                if len(keys) != len(names):
+                    raise ValueError(f'{len(names)} files, {len(keys)} keys')
                 return names
             if basicsr_meta.is_file():
                 lines = basicsr_meta.read_text(encoding='utf-8').splitlines()
@@ -267,7 +273,7 @@ def close_lmdb(root: str | Path) -> None:
 
 
 class LmdbKeys(Sequence[str]):
-    """The keys of our LMDBs: plain numbers, since LMDB limits keys to 511 bytes and names have no such limit."""
+    """Plain numbers, the keys of LMDBs whose list names none, and of names that are no keys for BasicSR."""
 
     def __init__(self, length: int) -> None:
         self._length = length
@@ -334,7 +340,7 @@ def _is_image_name(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith('.')
 
 
-def _plain_size(content: bytes) -> tuple[int, int] | None:
+def plain_size(content: bytes) -> tuple[int, int] | None:
     """Return (width, height) of what OpenCV reads well: a whole 8-bit RGB or grey PNG, a whole JPEG, not CMYK."""
     width = height = 0
     if content.startswith(_PNG) and content.endswith(_PNG_END) and len(content) >= _PNG_LEAST:

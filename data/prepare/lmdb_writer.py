@@ -1,12 +1,14 @@
-"""Writes an LMDB of encoded images that ``images.ImageSource`` reads: whole or not at all.
+"""Writes an LMDB of encoded images that ``images.ImageSource`` and BasicSR's datasets read: whole or not at all.
 
-Keys are numbers and the names stand in meta.json, so that dots, spaces and any alphabet are safe. The map is sized from
+A key is the name without suffix, as BasicSR has it, and meta_info.txt is its list. Names that BasicSR cannot have (a
+dot, another alphabet, too long) have numbers for keys and stand in our own list alone, meta.json. The map is sized from
 the total and grows when that was not enough; everything is built in a temporary folder that is renamed at the end.
 """
 
 import errno
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable
@@ -15,9 +17,10 @@ from typing import Any
 
 from mmrbgan_arch.support.atomic_files import write_bytes, write_text
 
-from ..images import META_FILE, LmdbKeys, close_lmdb, import_lmdb
+from ..images import BASICSR_META_FILE, META_FILE, LmdbKeys, close_lmdb, import_lmdb, plain_size
 
 PAGE = 4096  # bytes, LMDB's on most systems
+BASICSR_KEY = re.compile(r'(?!\d{8}$)[\w /-]{1,500}', re.ASCII)  # what its datasets take; eight digits are ours
 BATCH = 64 * 2**20  # bytes per transaction: memory stays small however large the set
 
 
@@ -36,12 +39,13 @@ def write_lmdb(target: Path, images: Iterable[tuple[str, bytes]], total_bytes: i
     building = Path(tempfile.mkdtemp(prefix=f'.{target.name}.building', dir=target.parent))
     building.chmod(0o777 & ~_umask())
     try:
-        names = _write_images(building, images, total_bytes)
+        keys, lines = _write_images(building, images, total_bytes)
     except import_lmdb().Error as error:  # how LMDB tells of a full disk
         shutil.rmtree(building, ignore_errors=True)
         raise OSError(errno.EIO, str(error), str(target)) from error
-    meta = json.dumps({'files': names}, ensure_ascii=False)
+    meta = json.dumps({'files': list(keys), 'keys': list(keys.values())}, ensure_ascii=False)
     write_text(building / META_FILE, meta)
+    write_text(building / BASICSR_META_FILE, ''.join(lines))
     for path in extra:
         write_bytes(building / path.name, path.read_bytes())
     _replace(building, target)
@@ -53,21 +57,31 @@ def _umask() -> int:
     return mask
 
 
-def _write_images(folder: Path, images: Iterable[tuple[str, bytes]], total_bytes: int) -> list[str]:
-    names: list[str] = []
-    with import_lmdb().open(str(folder), map_size=PAGE * 256 + total_bytes * 5 // 4, map_async=True) as environment:
+def _write_images(folder: Path, images: Iterable[tuple[str, bytes]], total: int) -> tuple[dict[str, str], list[str]]:
+    """Write the images; return name -> key, and the lines of BasicSR's list."""
+    keys: dict[str, str] = {}
+    lines: list[str] = []
+    taken: set[str] = set()
+    with import_lmdb().open(str(folder), map_size=PAGE * 256 + total * 5 // 4, map_async=True) as environment:
         batch: list[tuple[bytes, bytes]] = []
         size = 0
         for name, content in images:
-            batch.append((LmdbKeys.key(len(names)).encode(), content))
-            names.append(name)
+            stem = name.rpartition('.')[0]
+            if BASICSR_KEY.fullmatch(stem) and stem not in taken:
+                width, height = plain_size(content) or (0, 0)
+                lines.append(f'{stem}.png ({height},{width},3) 1\n')
+                taken.add(stem)
+                keys[name] = stem
+            else:
+                keys[name] = LmdbKeys.key(len(keys))
+            batch.append((keys[name].encode(), content))
             size += len(content)
             if size > BATCH:
                 _commit(environment, batch)
                 batch, size = [], 0
         _commit(environment, batch)
     (folder / 'lock.mdb').unlink(missing_ok=True)  # readers do not lock
-    return names
+    return keys, lines
 
 
 def _commit(environment: Any, batch: list[tuple[bytes, bytes]]) -> None:

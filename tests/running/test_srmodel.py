@@ -9,8 +9,12 @@ import pytest
 import torch
 import yaml
 
+from mmrbgan.cli import main as mmrbgan_main
 from mmrbgan.running.runner import main
 from mmrbgan_arch import basicsr_bridge, load_network
+from mmrbgan_data.components import write_landmarks
+from mmrbgan_data.drawn.drawing import draw_face
+from mmrbgan_data.images import write_image
 
 pytestmark = pytest.mark.skipif(not basicsr_bridge.is_available(), reason='basicsr is not installed')
 OPTIONS = Path(__file__).parents[2] / 'options'
@@ -32,18 +36,18 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def start(command):
-    """Run the option file, its network and its length made small."""
+def start(command, metrics=None, **train_set):
+    """Run the option file, its network and its length made small; ``train_set``: more keys of its data."""
     options = yaml.safe_load((OPTIONS / f'{command}_srmodel.yml').read_text(encoding='utf-8'))
     assert options['network_g']['type'] == 'MMRBGAN'
     assert options['model_type'] == 'SRModel'
     options['network_g'] |= {'out_size': SIZE, 'style_dim': 16, 'num_mlp': 2, 'narrow': 1 / 32}
     options['num_gpu'] = 0
     if command == 'train':
-        options['datasets']['train'] |= {'gt_size': SIZE, 'num_worker_per_gpu': 0}
+        options['datasets']['train'] |= {'gt_size': SIZE, 'num_worker_per_gpu': 0, **train_set}
         options['train'] |= {'total_iter': 30, 'ema_decay': 0.5}
         options['train']['optim_g']['lr'] = 2e-3
-        options['val']['val_freq'] = 15
+        options['val'] |= {'val_freq': 15, 'metrics': metrics or options['val']['metrics']}
         options['logger'] |= {'print_freq': 10, 'save_checkpoint_freq': 30, 'use_tb_logger': False}
     Path(f'{command}.yml').write_text(yaml.safe_dump(options), encoding='utf-8')
     return main([command, '-opt', f'{command}.yml'])
@@ -70,3 +74,36 @@ def test_srmodel_trains_and_tests_mmrbgan(folder):
     expected = ((restored + 1) * 127.5).round().permute(1, 2, 0).numpy()
     written = cv2.imread('results/test_srmodel/visualization/pairs_val/0_test_srmodel.png')[:, :, ::-1]
     assert np.abs(expected - written).max() <= 1
+
+
+def test_it_trains_from_lmdbs_that_prepare_wrote(folder):
+    faces = {f'{number}.png': draw_face(np.random.default_rng([5, number]), 256) for number in range(3)}
+    write_landmarks(folder / 'landmarks.csv', {name: points for name, (_, points) in faces.items()})
+    flags = [
+        '--aligned',
+        '--landmarks',
+        'landmarks.csv',
+        '--size',
+        '256',
+        '--val-share',
+        '0',
+        '--workers',
+        '1',
+        '--lmdb',
+    ]
+    for kind in ('gt', 'lq'):
+        for name, (face, _) in faces.items():
+            write_image(folder / kind / name, face if kind == 'gt' else face // 2 + 64)
+        more = ['--min-sharpness', '0', '--keep-duplicates']
+        assert mmrbgan_main(['prepare', kind, '-o', f'{kind}_set', *flags, *more]) == 0
+    roots = {'dataroot_gt': 'gt_set/train.lmdb', 'dataroot_lq': 'lq_set/train.lmdb', 'io_backend': {'type': 'lmdb'}}
+    assert start('train', batch_size_per_gpu=3, **roots) == 0
+    losses = logged(folder / 'experiments/train_srmodel', r'l_pix: (\S+)')
+    assert losses[-1] < losses[0]
+
+
+def test_the_lower_value_is_the_best_where_lower_is_better(folder):
+    assert start('train', metrics={'skin': {'type': 'calculate_skin_difference'}}) == 0
+    values = logged(folder / 'experiments/train_srmodel', r'# skin: (\S+)')
+    best = logged(folder / 'experiments/train_srmodel', r'# skin: .*Best: (\S+)')
+    assert len(values) == 2 and values[0] != values[1] and best[-1] == min(values)
