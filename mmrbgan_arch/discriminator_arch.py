@@ -91,7 +91,7 @@ class MMRBGANDiscriminator(nn.Module):
 class MMRBGANComponentDiscriminator(nn.Module):
     """Local discriminator of one facial component: (b, 3, h, w) crops in [-1, 1] -> logits (b, 1, h/4, w/4)."""
 
-    def __init__(self, num_feat: Annotated[int, Range(1, 1024)] = 64) -> None:
+    def __init__(self, num_feat: Annotated[int, Range(1, 512)] = 64) -> None:
         """Args: num_feat: width of the first convolution."""
         super().__init__()
         self.layers = nn.Sequential(

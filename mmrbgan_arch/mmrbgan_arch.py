@@ -61,8 +61,8 @@ class MMRBGAN(nn.Module):
         channel_multiplier: Multiplier = 2,
         narrow: Narrow = 1.0,
         use_mmrb: bool = True,
-        noise_start: Annotated[float, Range(-100, 100)] = 1.0,
-        image_range: tuple[float, float] | list[float] = (-1.0, 1.0),
+        noise_start: Annotated[float, Range(0, 10)] = 1.0,
+        image_range: tuple[float, float] = (-1.0, 1.0),
     ) -> None:
         """Create the network with random weights.
 

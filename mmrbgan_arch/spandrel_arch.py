@@ -21,7 +21,7 @@ FACE_SIZE = 512  # pixels; GFPGAN, RestoreFormer and CodeFormer take no other
 class SpandrelNet(nn.Module):
     """A restorer of another project: (b, 3, h, w) RGB in [-1, 1] -> the same.
 
-    The file is read at the first picture, so that building is free of file access.
+    The file is read by ``load_weights`` or at the first picture, so that building is free of file access.
     """
 
     brings_its_weights = True  # `basicsr test` asks for no pretrain_network_g
@@ -32,10 +32,14 @@ class SpandrelNet(nn.Module):
         self.weights = weights
         self.peer: Any = None
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Scale to the size the network wants, restore, scale back."""
+    def load_weights(self) -> None:
+        """Read the file, once."""
         if self.peer is None:
             self.peer = load_peer(self.weights)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scale to the size the network wants, restore, scale back."""
+        self.load_weights()
         peer, size = self.peer.to(x.device), x.shape[-2:]
         restore = restore_face if peer.purpose == 'FaceSR' else restore_any
         restored = restore(peer, x.float())

@@ -99,6 +99,8 @@ class MMRBGANModel(BaseModel):  # type: ignore[misc]
             network = build_network(copy.deepcopy(options))
         except (TypeError, ValueError) as error:
             raise UsageError(f'{name.replace("net_", "network_")}: {error}') from error
+        if hasattr(network, 'load_weights'):  # its own: a file that is none is told before a folder is made
+            network.load_weights()
         self._load_pretrained(network, name.removeprefix('net_'))
         self.networks[name] = network.to(self.device)
         if self.is_train:

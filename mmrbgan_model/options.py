@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field, fields
 from typing import Annotated, Literal
 
-from mmrbgan_arch.support.ranges import Count, CountOrNone, Decay, Range, Rate, Share, Weight
+from mmrbgan_arch.support.ranges import Count, CountOrNone, Decay, Range, Rate, Share, Weight, check_rising
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,11 @@ class Term:
         return iteration >= self.start and (self.stop is None or iteration <= self.stop)
 
     def __post_init__(self) -> None:
-        """Refuse an empty range."""
+        """Refuse an empty range and a term without weight."""
         if self.stop is not None and self.stop < self.start:
             raise ValueError(f'stop ({self.stop}) lies before start ({self.start})')
+        if not self.loss_weight:
+            raise ValueError('loss_weight: 0 would compute the term for nothing; remove the term')
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ class GeneratorOptimizer:
 class DiscriminatorOptimizer:
     """Adam for a discriminator."""
 
-    lr: Rate
+    lr: Annotated[float, Range(0, 0.1, above=True)]
     """Its rate."""
     type: Literal['Adam'] = 'Adam'
     betas: tuple[Decay, Decay] = (0.0, 0.99)
@@ -105,6 +107,14 @@ class Schedule:
     """MultiStepLR: the factor of one step."""
     eta_min: Share = 0.0
     """CosineLR: the factor at the last iteration."""
+
+    def __post_init__(self) -> None:
+        """Refuse keys of the other type, and milestones that do not rise."""
+        of_other = ('eta_min',) if self.type == 'MultiStepLR' else ('milestones', 'gamma')
+        for name in of_other:
+            if getattr(self, name) != getattr(type(self), name):
+                raise ValueError(f'{name}: {self.type} has no such key')
+        check_rising(self.milestones, 'milestones')
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """What both datasets read from the yml: BasicSR's loader keys, the seed, and where the images lie."""
 
 import dataclasses
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,6 +8,14 @@ from mmrbgan_arch.support.ranges import CountOrNone, FolderName, Range, Seed, Si
 
 from ..degradation import DegradationOptions
 from ..drawn.faces import QUICK_FACES, quick_faces
+
+
+@dataclasses.dataclass(frozen=True)
+class Backend:
+    """BasicSR's ``io_backend``."""
+
+    type: Literal['disk', 'lmdb']
+    """disk: folders; lmdb: what `mmrbgan prepare --lmdb` or BasicSR wrote."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +42,7 @@ class DatasetOptions:
     """Set by BasicSR, as all that follow are BasicSR's and read by its runner or loader."""
     scale: Annotated[int, Range(1, 1)] = 1
     """BasicSR's; MMRBGAN keeps the size."""
-    io_backend: Mapping | None = None  # type: ignore[type-arg] # typing reads no parameters here
+    io_backend: Backend | None = None
     """BasicSR's; whether a folder or an LMDB is read follows from its name."""
     use_shuffle: bool = True
     """BasicSR's; the training order is always random, others are sorted."""

@@ -1,4 +1,4 @@
-"""What ends a run without being anyone's mistake in the code: a full disk, a killed worker, one line each."""
+"""What ends a run without being a mistake in the code: a full disk, no memory, a killed worker, one line each."""
 
 import contextlib
 import errno
@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 
+from mmrbgan.restoring.face_network import is_out_of_memory
 from mmrbgan_arch.support.errors import UsageError
 
 DISK = frozenset((errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EIO))
@@ -15,7 +16,7 @@ GO_ON = 'the last checkpoint is untouched, --auto_resume goes on from there'
 
 @contextlib.contextmanager
 def as_one_line(roots: Callable[[], list[str]]) -> Iterator[None]:
-    """Raise UsageError in the place of the system's refusal to write and of a loader worker's death.
+    """Raise UsageError in the place of the system's refusal to write, of missing memory and of a loader worker's death.
 
     Args:
         roots: returns where the run's images lie, for the death of a worker that read them.
@@ -31,7 +32,9 @@ def as_one_line(roots: Callable[[], list[str]]) -> Iterator[None]:
             f'{place}: cannot be written ({error.strerror}); make room on the disk, or start from another folder; '
             f'{GO_ON}'
         ) from error
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
+        if is_out_of_memory(error):
+            raise UsageError(f'out of memory; lower batch_size_per_gpu or the size of the networks; {GO_ON}') from error
         cause = _worker_death(error)
         if cause is None:
             raise

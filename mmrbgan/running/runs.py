@@ -63,10 +63,10 @@ class Run:
         created = run_yml.apply_overrides(given, self.args.force_yml)
         self._draws_seed = given.get('manual_seed') is None
         self.opt = run_yml.fill_defaults(given, is_train)
+        option_checks.check_options(self.opt, is_train)
         for place in created:
             if not option_checks.is_checked(self.opt, place):
                 run_yml.refuse_unknown(self.opt, place)
-        option_checks.check_options(self.opt, is_train)
         self._start_processes()
         self._complete(is_train)
         trackers.check(self.opt)

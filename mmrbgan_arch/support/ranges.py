@@ -1,7 +1,9 @@
 """What an option may be, beside its type: annotations that the option reader checks and the JSON schema repeats."""
 
+import itertools
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -35,13 +37,19 @@ class Range:
 
 @dataclass(frozen=True)
 class Pattern:
-    """Text that a regular expression matches as a whole; ``meaning`` ends the error line after the value."""
+    """Text that a regular expression matches as a whole; ``meaning`` ends the error line after the value.
+
+    ``longest`` is in bytes, since file systems allow a name 255 of them.
+    """
 
     regex: str
     meaning: str
+    longest: int = 150
 
     def fault(self, value: Any) -> str | None:
         """Say what is wrong with ``value``, or return None."""
+        if len(value.encode('utf-8', 'surrogatepass')) > self.longest:
+            return f'{value[:20]!r}... is longer than {self.longest} bytes'
         return None if re.fullmatch(self.regex, value) else f'{value!r} {self.meaning}'
 
     def schema(self) -> dict[str, Any]:
@@ -49,15 +57,22 @@ class Pattern:
         return {'pattern': f'^(?:{self.regex})$'}
 
 
+def check_rising(values: Sequence[float], name: str) -> None:
+    """Raise ValueError unless each value is above the one before it."""
+    if any(later <= earlier for earlier, later in itertools.pairwise(values)):
+        raise ValueError(f'{name}: each must be above the one before it; found {list(values)[:10]}')
+
+
 Share = Annotated[float, Range(0, 1)]
 Decay = Annotated[float, Range(0, 1, below=True)]
-Weight = Annotated[float, Range(0, 1e6)]
-Rate = Annotated[float, Range(0, 10)]
+Weight = Annotated[float, Range(0, 1e4)]
+Rate = Annotated[float, Range(0, 0.1)]
 Count = Annotated[int, Range(1, 10**9)]
 CountOrNone = Annotated[int, Range(0, 10**9)]
 Seed = Annotated[int, Range(0, 2**32 - 1)]
 Bound = Annotated[float, Range(0, 1e4)]
 FolderName = Annotated[str, Pattern(r'\w[\w.+ -]*', 'cannot name a folder; use letters, digits, "_", "-" and "."')]
+Device = Annotated[str, Pattern(r'auto|(cpu|cuda|mps|xpu)(:\d{1,3})?', 'is no device; use cpu, cuda or cuda:0')]
 Side = Annotated[int, Range(8, 2048)]
 Narrow = Annotated[float, Range(0, 4, above=True)]
 Multiplier = Annotated[int, Range(1, 16)]

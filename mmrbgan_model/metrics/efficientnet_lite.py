@@ -8,6 +8,7 @@ import functools
 import math
 from collections import OrderedDict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from mmrbgan_arch.basicsr_bridge import register_metric
 from mmrbgan_arch.support.atomic_files import sha256_of
 from mmrbgan_arch.support.public_weights import FILES, find_weights
+from mmrbgan_arch.support.ranges import Device
 from mmrbgan_arch.weights_io import load_into
 
 from .fid import FID, FIDOptions
@@ -123,7 +125,11 @@ def _norm(channels: int) -> nn.BatchNorm2d:
 
 @register_metric
 def calculate_lite0_distance(
-    img: np.ndarray, img2: np.ndarray, weights: str | None = None, device: str | None = None
+    img: np.ndarray,
+    img2: np.ndarray,
+    weights: str | None = None,
+    device: Device | None = None,
+    **kwargs: Any,  # BasicSR hands `better` over, too
 ) -> float:
     """Distance of EfficientNet-Lite0's maps between two BGR uint8 pictures (h, w, 3); lower is better.
 
@@ -132,6 +138,7 @@ def calculate_lite0_distance(
         img2: the ground truth.
         weights: efficientnet-lite0-57934424.pth; None: the package's, or a cache.
         device: torch's name; None: CUDA where there is one.
+        kwargs: BasicSR's own, such as ``better``; not looked at.
     """
     return float(lite0_distance(from_bgr(img), from_bgr(img2), weights, device)[0])
 

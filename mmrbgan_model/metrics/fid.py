@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from mmrbgan_arch.support.atomic_files import sha256_of
 from mmrbgan_arch.support.errors import UsageError
+from mmrbgan_arch.support.ranges import Device
 
 from .frechet import Gaussian, frechet_distance, read_statistics
 from .inception import FEATURES, load_inception, weights_path
@@ -95,7 +96,7 @@ class FIDOptions:
     """Files of stored statistics to compare with as well, such as FFHQ's."""
     interval: bool = False
     """Keep the features and give a 95 % interval (jackknife over groups)."""
-    device: str | None = None
+    device: Device | None = None
     """torch's name; None: CUDA where there is one."""
 
 

@@ -15,6 +15,7 @@ from mmrbgan_arch import MMRBGANArcFace, MMRBGANMobileFaceNet
 from mmrbgan_arch.basicsr_bridge import register_metric
 from mmrbgan_arch.support.errors import UsageError
 from mmrbgan_arch.support.public_weights import FILES, find_weights
+from mmrbgan_arch.support.ranges import Device
 from mmrbgan_arch.weights_io import load_into
 
 from .landmark_distance import face_box
@@ -32,7 +33,7 @@ def calculate_identity(
     recogniser: Recogniser = 'dlib',
     quantity: Quantity = 'angle',
     weights: str | None = None,
-    device: str | None = None,
+    device: Device | None = None,
     **kwargs: Any,  # BasicSR hands `better` over, too
 ) -> float:
     """Identity of two BGR uint8 faces (h, w, 3).

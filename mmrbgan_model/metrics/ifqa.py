@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from mmrbgan_arch.basicsr_bridge import register_metric
 from mmrbgan_arch.support.public_weights import FILES, find_weights
+from mmrbgan_arch.support.ranges import Device
 from mmrbgan_arch.weights_io import load_into
 
 from .tensors import from_bgr, pick_device, to_unit
@@ -85,7 +86,7 @@ def calculate_ifqa(
     img: np.ndarray,
     img2: np.ndarray | None = None,
     weights: str | None = None,
-    device: str | None = None,
+    device: Device | None = None,
     **kwargs: Any,  # BasicSR hands `better` over, too
 ) -> float:
     """IFQA of one BGR uint8 face (h, w, 3), in [0, 1]; ``img2`` is not looked at.

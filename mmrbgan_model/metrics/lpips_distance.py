@@ -15,6 +15,7 @@ from torch import Tensor
 from mmrbgan_arch.basicsr_bridge import register_metric
 from mmrbgan_arch.support.errors import UsageError
 from mmrbgan_arch.support.public_weights import FILES, find_weights
+from mmrbgan_arch.support.ranges import Device
 from mmrbgan_arch.weights_io import fill, read_state
 
 from .tensors import from_bgr, pick_device, same_shape, to_unit
@@ -28,7 +29,7 @@ def calculate_lpips(
     img2: np.ndarray,
     net: Backbone = 'alex',
     weights: str | None = None,
-    device: str | None = None,
+    device: Device | None = None,
     **kwargs: Any,  # BasicSR hands `better` over, too
 ) -> float:
     """LPIPS between two BGR uint8 pictures (h, w, 3); lower is better.

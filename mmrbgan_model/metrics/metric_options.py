@@ -2,23 +2,25 @@
 
 import inspect
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 
 from mmrbgan_arch import basicsr_bridge
 from mmrbgan_arch.support.errors import UsageError, nearest_key
-from mmrbgan_arch.support.option_reader import check_arguments, convert
+from mmrbgan_arch.support.option_reader import check_arguments, convert, read_options
 from mmrbgan_arch.support.ranges import Range
 
 from . import SET_METRICS
+from .fid import FIDOptions
 
 Border = Annotated[int, Range(0, 1024)]
 Better = Literal['higher', 'lower']
 LOWER_IS_BETTER = frozenset(
     (
         *('calculate_niqe', 'calculate_niqe_fast', 'calculate_lpips', 'calculate_landmark_distance'),
-        *('calculate_skin_difference', *SET_METRICS),
+        *('calculate_skin_difference', 'calculate_lite0_distance', *SET_METRICS),
     )
 )
 """What needs no ``better: lower``; calculate_identity's quantity decides."""
@@ -46,10 +48,15 @@ def complete(options: Any, where: str) -> dict[str, Any]:
                 raise UsageError(f'{where}: {nearest_key(str(key), {*known, "better", "type"})}')
             convert(value, known[key][0], f'{where}.{key}')
         own = {**{key: default for key, (_, default) in known.items() if key == 'crop_border'}, **own}
-    elif kind not in SET_METRICS:
+    elif kind in SET_METRICS:
+        read_options(FIDOptions, own, where)
+    else:
         ours = basicsr_bridge.recorded('metric', kind) is not None
         check_arguments(function_of(kind), own, where, PICTURES, strict=ours)
+    _check_files(own, where)
     better = convert(options.get('better', direction(kind, own)), Better, f'{where}.better')
+    if _is_known(kind) and better != direction(kind, own):
+        raise UsageError(f'{where}.better: {better} is the wrong way round for {kind}; remove it')
     return {'type': kind, **own, **({'better': better} if 'better' in options or better == 'lower' else {})}
 
 
@@ -97,6 +104,20 @@ def score_bgr(picture: np.ndarray, gt: np.ndarray | None, options: Mapping[str, 
 def takes_all(parameters: Mapping[str, inspect.Parameter]) -> bool:
     """Say whether a function takes keywords that it does not name."""
     return any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+
+
+def _check_files(own: Mapping[str, Any], where: str) -> None:
+    """Refuse files that are named and are not there."""
+    for key in (key for key in ('weights', 'statistics') if own.get(key) is not None):
+        for name in own[key] if isinstance(own[key], list | tuple) else [own[key]]:
+            if not Path(str(name)).expanduser().is_file():
+                raise UsageError(f'{where}.{key}: there is no file {name}; correct the path or remove it')
+
+
+def _is_known(kind: str) -> bool:
+    """Say whether the direction of a metric is known here: it is ours or BasicSR's."""
+    ours = {function.__name__ for function in basicsr_bridge.all_recorded('metric')}
+    return kind in ours or kind in OF_BASICSR or kind in SET_METRICS
 
 
 def _kind(options: Any, where: str) -> str:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from mmrbgan_arch.basicsr_bridge import register_metric
 from mmrbgan_arch.support.errors import UsageError
-from mmrbgan_arch.support.ranges import Range
+from mmrbgan_arch.support.ranges import Device, Range
 
 from .tensors import from_bgr, pick_device
 
@@ -34,7 +34,7 @@ def calculate_niqe_fast(
     img: np.ndarray,
     img2: np.ndarray | None = None,
     crop_border: Annotated[int, Range(0, 1024)] = 0,
-    device: str | None = 'cpu',
+    device: Device | None = 'cpu',
     **kwargs: Any,  # BasicSR hands `better` over, too
 ) -> float:
     """NIQE of one BGR uint8 picture (h, w, 3); lower is better. ``img2`` and ``kwargs`` are not looked at."""

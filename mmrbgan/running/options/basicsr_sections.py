@@ -3,17 +3,10 @@
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from mmrbgan_arch.support.ranges import Count, CountOrNone, Decay, FolderName, Range, Rate, Share, Weight
+from mmrbgan_arch.support.ranges import Count, CountOrNone, Decay, FolderName, Range, Share, Weight, check_rising
+from mmrbgan_data.datasets.dataset_options import Backend
 
 Epsilon = Annotated[float, Range(0, 1, above=True)]
-
-
-@dataclass(frozen=True)
-class DiskBackend:
-    """``io_backend`` of BasicSR's datasets."""
-
-    type: Literal['disk', 'lmdb']
-    """disk: folders; lmdb: what `mmrbgan prepare --lmdb` or BasicSR wrote."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +17,7 @@ class PairedImageOptions:
     """Folder or ``*.lmdb`` of good images."""
     dataroot_lq: str
     """Folder or ``*.lmdb`` of degraded images."""
-    io_backend: DiskBackend
+    io_backend: Backend
     """How the images are kept."""
     type: Literal['PairedImageDataset'] = 'PairedImageDataset'
     name: FolderName = ''
@@ -39,7 +32,7 @@ class PairedImageOptions:
     """Mirror half of the samples."""
     use_rot: bool = True
     """Turn samples by 90 degrees at random."""
-    mean: tuple[float, float, float] | None = None
+    mean: tuple[Share, Share, Share] | None = None
     """Subtracted from every channel."""
     std: tuple[Epsilon, Epsilon, Epsilon] | None = None
     """Every channel is divided by it."""
@@ -77,14 +70,14 @@ class PairedImageOptions:
 class BasicOptimizer:
     """``optim_g`` of BasicSR 1.4.2."""
 
-    lr: Rate
+    lr: Annotated[float, Range(0, 0.1, above=True)]
     """The base rate."""
     type: Literal['Adam'] = 'Adam'
     weight_decay: Share = 0.0
     """Adam's."""
     betas: tuple[Decay, Decay] = (0.9, 0.999)
     """Adam's decays of the gradient and of its square."""
-    eps: Epsilon = 1e-8
+    eps: Annotated[float, Range(0, 1e-2, above=True)] = 1e-8
     """Adam's."""
     amsgrad: bool = False
     """Adam's."""
@@ -118,6 +111,8 @@ class BasicSchedule:
                 raise ValueError(f'{key}: {self.type} has no such key')
         if (self.milestones if steps else self.periods) is None:
             raise ValueError(f'{"milestones" if steps else "periods"}: missing, and it has no default')
+        check_rising(self.milestones or (), 'milestones')
+        check_rising(self.restarts or (), 'restarts')
         starts = self.restarts or (0,) if steps else self.periods or ()
         if len(self.restart_weights or (1,) * len(starts)) != len(starts):
             raise ValueError('restart_weights: as many as there are ' + ('restarts' if steps else 'periods'))
@@ -128,7 +123,7 @@ class PixelLoss:
     """``pixel_opt``."""
 
     type: Literal['L1Loss', 'MSELoss', 'CharbonnierLoss']
-    loss_weight: Weight = 1.0
+    loss_weight: Annotated[float, Range(0, 1e4, above=True)] = 1.0
     """Factor in the sum."""
     reduction: Literal['mean', 'sum'] = 'mean'
     """Over the pixels."""
@@ -164,6 +159,9 @@ class SRTrainOptions:
         """Refuse a run that would learn nothing."""
         if self.pixel_opt is None and self.perceptual_opt is None:
             raise ValueError('no loss is on; give at least pixel_opt: {type: L1Loss}')
+        periods = self.scheduler.periods
+        if periods is not None and sum(periods) < self.total_iter:
+            raise ValueError(f'scheduler: periods end at iteration {sum(periods)}, before total_iter {self.total_iter}')
 
 
 TRAIN: dict[str, type] = {'SRModel': SRTrainOptions}

@@ -15,6 +15,7 @@ from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, MODEL_REGIST
 from mmrbgan_arch.support.errors import UsageError, nearest_key
 from mmrbgan_arch.support.option_reader import check_arguments, convert, read_options
 from mmrbgan_arch.weights_io import read_file
+from mmrbgan_data.components import COMPONENTS
 from mmrbgan_model.metrics import metric_options
 
 from . import basicsr_sections
@@ -31,13 +32,13 @@ def check_options(options: Mapping[str, Any], is_train: bool) -> None:
     Raises:
         UsageError: the first fault found, with its place and the way out.
     """
-    _check_top(options)
     _check_type(MODEL_REGISTRY, options.get('model_type'), 'model_type')
+    _check_top(options)
     if 'network_g' not in options and is_described(options):
         raise UsageError('network_g: missing, and it has no default')
     for key in (key for key in options if str(key).startswith('network_')):
         _check_network(options, key)
-    _check_path(options['path'])
+    _check_path(options)
     _check_datasets(options.get('datasets'), is_train)
     if is_train:
         _check_train(options)
@@ -45,6 +46,10 @@ def check_options(options: Mapping[str, Any], is_train: bool) -> None:
     read_options(ProcessOptions, options.get('dist_params'), 'dist_params')
     if is_ours(options):
         _check_sizes(options)
+        if options.get('scale', 1) not in (None, 1):
+            raise UsageError(f'scale: {OUR_MODEL} keeps the size; remove it')
+        if options['path'].get('ignore_resume_networks'):
+            raise UsageError(f"path.ignore_resume_networks: BasicSR's; {OUR_MODEL} resumes all its networks; remove it")
         if not is_train and _needs_weights(options) and not options['path'].get('pretrain_network_g'):
             raise UsageError('path.pretrain_network_g: missing; a test needs the weights to test')
 
@@ -138,11 +143,14 @@ def _check_network(options: Mapping[str, Any], where: str) -> None:
         raise UsageError(f'{where}: expected keys and values, found {section!r}')
     network = _check_type(ARCH_REGISTRY, section.get('type'), f'{where}.type')
     check_arguments(network, {key: value for key, value in section.items() if key != 'type'}, where)
-    if is_ours(options) and list(section.get('image_range', (-1, 1))) != [-1, 1]:
-        raise UsageError(f"{where}.image_range: MMRBGANModel's images are [-1, 1]; remove it, or use SRModel")
+    wanted = [-1, 1] if is_ours(options) else [0, 1]
+    has_range = 'image_range' in inspect.signature(network).parameters and is_described(options)
+    if has_range and list(section.get('image_range', (-1, 1))) != wanted:
+        raise UsageError(f"{where}.image_range: {options['model_type']}'s images are {wanted}, so must these be")
 
 
-def _check_path(paths: Any) -> None:
+def _check_path(options: Mapping[str, Any]) -> None:
+    paths = options['path']
     if not isinstance(paths, Mapping):
         raise UsageError(f'path: expected keys and values, found {paths!r}')
     own = {key: value for key, value in paths.items() if not str(key).startswith(tuple(PATH_KEYS))}
@@ -151,11 +159,22 @@ def _check_path(paths: Any) -> None:
         for prefix, (hint, _) in PATH_KEYS.items():
             if key.startswith(prefix):
                 convert(value, hint, f'path.{key}')
+                _check_path_network(key, prefix, options)
         is_file = key == 'resume_state' or key.startswith('pretrain_network_')
         if is_file and value is not None and not Path(str(value)).expanduser().is_file():
             raise UsageError(f'path.{key}: there is no file {value}; correct the path or set it to ~ (nothing)')
     for key in (key for key in paths if key.startswith('param_key_') and paths[key] is not None):
         _check_entry(paths[key], paths.get(key.replace('param_key_', 'pretrain_network_')), f'path.{key}')
+
+
+def _check_path_network(key: str, prefix: str, options: Mapping[str, Any]) -> None:
+    """Refuse a key of a network that the run's model cannot have."""
+    networks = {name.removeprefix('network_') for name in options if str(name).startswith('network_')}
+    if is_ours(options):
+        networks |= {name.removeprefix('network_') for name in OUR_NETWORKS}
+        networks |= {f'd_{component.name}' for component in COMPONENTS}
+    if is_described(options) and key.removeprefix(prefix) not in networks:
+        raise UsageError(f'path: {nearest_key(key, {prefix + name for name in networks})}')
 
 
 def _check_entry(name: str, path: str | None, where: str) -> None:
@@ -182,10 +201,13 @@ def _check_datasets(datasets: Any, is_train: bool) -> None:
 
 def _check_dataset(phase: str, options: Any, is_train: bool) -> None:
     where = f'datasets.{phase}'
-    if phase.split('_', maxsplit=1)[0] not in (('train', 'val') if is_train else ('train', 'val', 'test')):
+    own = phase.split('_', maxsplit=1)[0]
+    if own not in (('train', 'val') if is_train else ('train', 'val', 'test')):
         raise UsageError(f'{where}: unknown phase; use train, val, val_2, ... to train and test, test_2, ... to test')
     if not isinstance(options, Mapping):
         raise UsageError(f'{where}: expected keys and values, found {options!r}')
+    if options.get('phase', own) != own:
+        raise UsageError(f'{where}.phase: {options["phase"]!r} is not that of the section, {own!r}; remove it')
     kind = _check_type(DATASET_REGISTRY, options.get('type'), f'{where}.type')
     described = _dataset_options(options['type'])
     if described is not None:
@@ -233,6 +255,8 @@ def _check_val(options: Mapping[str, Any]) -> None:
         known = {field.name for field in dataclasses.fields(ValOptions)}
         val = {key: value for key, value in val.items() if key in known}
     settings: ValOptions = read_options(ValOptions, val, 'val')
+    for key in (key for key in ('sheet_faces', 'group_pattern') if key in val and not is_ours(options)):
+        raise UsageError(f'val.{key}: {options["model_type"]} has no such key; remove it')
     for name, entry in (settings.metrics or {}).items():
         convert(name, str, 'val.metrics: a name')
         metric_options.complete(entry, f'val.metrics.{name}')

@@ -80,7 +80,7 @@ class RunOptions:
     """Of the run's folder under experiments/ or results/."""
     model_type: str
     """MMRBGANModel, SRModel, or another registered model."""
-    scale: Annotated[int, Count] | None = None
+    scale: Annotated[int, Range(1, 16)] | None = None
     """BasicSR's enlargement, 1 here."""
     num_gpu: Literal['auto'] | CountOrNone = 'auto'
     """auto, 0 (the CPU), 1, or with torchrun the number of GPUs of this machine."""
