@@ -1,7 +1,6 @@
 """``mmrbgan prepare``: photographs to a training set, a sheet of degradations, the paper's test sets."""
 
 import argparse
-import contextlib
 import dataclasses
 import os
 import sys
@@ -68,13 +67,11 @@ def run(args: argparse.Namespace) -> int:
     if not args.set and args.photos is None:
         raise UsageError('name a folder of PHOTOS, or --set with --root; see `mmrbgan prepare --help`')
     output = args.output or _default_output(args)
-    if args.preview and not args.set:
-        work, lock = _preview, contextlib.nullcontext()
-    else:
-        work = _make_set if args.set else _build
-        lock = FolderLock(output, 'wait for it, end it, or choose another -o')
-    with writing(output, 'make room or choose another -o, then run it again: it goes on where it stopped'), lock:
-        return work(args, output)
+    with writing(output, 'make room or choose another -o, then run it again: it goes on where it stopped'):
+        if args.preview and not args.set:
+            return _preview(args, output)
+        with FolderLock(output, 'wait for it, end it, or choose another -o'):
+            return (_make_set if args.set else _build)(args, output)
 
 
 def _default_output(args: argparse.Namespace) -> Path:

@@ -17,7 +17,8 @@ import numpy as np
 from mmrbgan_arch.support.atomic_files import write_text, writing
 from mmrbgan_arch.support.errors import UsageError
 from mmrbgan_data.alignment import compose, invert, resize_matrix, scale_of, template
-from mmrbgan_data.detection import Detector, DlibDetector
+from mmrbgan_data.detected_face import Detector
+from mmrbgan_data.detection import DlibDetector
 
 from ..restoring.film.planes import crop_face
 from ..restoring.film.reading import FilmFrame, describe_film, read_frames

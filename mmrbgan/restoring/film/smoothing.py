@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from mmrbgan_data.alignment import REFERENCE_SIZE, alignment_matrix, compose, invert, resize_matrix, scale_of
+from mmrbgan_data.alignment import alignment_matrix, compose, invert, resize_matrix, scale_of
+from mmrbgan_data.components import REFERENCE_SIZE
 
 from .reading import FilmFrame
 from .tracking import MOST_MISSED, Sighting, Sightings
