@@ -4,8 +4,6 @@ import json
 import logging
 import os
 import shutil
-import subprocess
-import sys
 from unittest.mock import Mock
 
 import cv2
@@ -605,18 +603,3 @@ def test_dataset_reports_a_crop_that_was_damaged_later(photos, caplog):
     with caplog.at_level(logging.WARNING, 'basicsr'):
         assert dataset[0]['gt_path'] != str(path)
     assert path.name in caplog.text
-
-
-def test_a_second_start_is_one_line(photos, capfd):
-    hold = (
-        'import sys\nfrom mmrbgan_arch.support.folder_lock import FolderLock\n'
-        "lock = FolderLock(sys.argv[1], '')\nlock.take()\nprint('taken', flush=True)\nsys.stdin.read()"
-    )
-    command = [sys.executable, '-c', hold, str(photos.parent / 'out')]
-    with subprocess.Popen(command, stdin=-1, stdout=-1, text=True) as holder:
-        assert holder.stdout.readline() == 'taken\n'
-        prepare(photos, status=2)
-        holder.kill()
-    error = capfd.readouterr().err
-    assert 'is being written by process' in error and error.count('\n') == 1
-    assert not (photos.parent / 'out').exists()
