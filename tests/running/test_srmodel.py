@@ -14,7 +14,7 @@ from mmrbgan.running.runner import main
 from mmrbgan_arch import basicsr_bridge, load_network
 from mmrbgan_data.components import write_landmarks
 from mmrbgan_data.drawn.drawing import draw_face
-from mmrbgan_data.images import write_image
+from mmrbgan_data.images import close_lmdb, write_image
 
 pytestmark = pytest.mark.skipif(not basicsr_bridge.is_available(), reason='basicsr is not installed')
 OPTIONS = Path(__file__).parents[2] / 'options'
@@ -79,23 +79,13 @@ def test_srmodel_trains_and_tests_mmrbgan(folder):
 def test_it_trains_from_lmdbs_that_prepare_wrote(folder):
     faces = {f'{number}.png': draw_face(np.random.default_rng([5, number]), 256) for number in range(3)}
     write_landmarks(folder / 'landmarks.csv', {name: points for name, (_, points) in faces.items()})
-    flags = [
-        '--aligned',
-        '--landmarks',
-        'landmarks.csv',
-        '--size',
-        '256',
-        '--val-share',
-        '0',
-        '--workers',
-        '1',
-        '--lmdb',
-    ]
+    flags = ['--aligned', '--lmdb', '--landmarks=landmarks.csv', '--size=256', '--val-share=0', '--workers=1']
     for kind in ('gt', 'lq'):
         for name, (face, _) in faces.items():
             write_image(folder / kind / name, face if kind == 'gt' else face // 2 + 64)
         more = ['--min-sharpness', '0', '--keep-duplicates']
         assert mmrbgan_main(['prepare', kind, '-o', f'{kind}_set', *flags, *more]) == 0
+        close_lmdb(f'{kind}_set/train.lmdb')  # a process has an LMDB open once, and training is another one
     roots = {'dataroot_gt': 'gt_set/train.lmdb', 'dataroot_lq': 'lq_set/train.lmdb', 'io_backend': {'type': 'lmdb'}}
     assert start('train', batch_size_per_gpu=3, **roots) == 0
     losses = logged(folder / 'experiments/train_srmodel', r'l_pix: (\S+)')
