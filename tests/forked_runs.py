@@ -1,14 +1,16 @@
 """Runs that are killed: a process that has imported everything forks them, so that one costs no start of Python.
 
-Called as ``forked_runs.py kills``, ``ranks`` or ``quick`` in a folder with faces/; fails loudly.
+Called as ``forked_runs.py kills COUNT SEED``, ``ranks`` or ``quick`` in a folder with faces/; fails loudly.
 """
 
 import os
 import random
+import select
 import signal
 import socket
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import tiny_run
@@ -28,7 +30,7 @@ def fork(content, *flags, **changes):
     return fork_file(tiny_run.write_yml(content, f'{content["name"]}.yml'), *flags, **changes)
 
 
-def fork_file(path, *flags, environment=(), precise=False):
+def fork_file(path, *flags, environment=(), precise=False, moments=None, clock=0.0):
     """The same from an option file; ``precise``: every network, picture and random number in float64."""
     child = os.fork()
     if child:
@@ -41,6 +43,10 @@ def fork_file(path, *flags, environment=(), precise=False):
         os.environ.update(environment)
         if precise:
             in_float64()
+        if moments is not None:
+            moments.tell()
+        if clock:
+            move_clock(clock)
         status = runner.main(['train', '-opt', path, *flags])
     finally:
         sys.stdout.flush()
@@ -65,6 +71,7 @@ def wait(child, seconds=120.0):
     while time.monotonic() < end:
         found, status = os.waitpid(child, os.WNOHANG)
         if found:
+            ended.add(child)
             return os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
         time.sleep(0.01)
     os.killpg(child, signal.SIGKILL)
@@ -77,6 +84,7 @@ def kill(child):
         return
     os.killpg(child, signal.SIGKILL)
     os.waitpid(child, 0)
+    ended.add(child)
 
 
 def alive(child):
@@ -86,51 +94,122 @@ def alive(child):
     return child not in ended
 
 
-def names(folder, pattern):
-    try:
-        return {path.name for path in folder.glob(pattern)}
-    except FileNotFoundError:  # a run that found no complete set is moving the folder aside
-        return set()
+class Moments:
+    """What a run does, told by itself: s for a step, c for a checkpoint, v for a validation, at its beginning."""
+
+    def __init__(self):
+        self.reader, self.writer = os.pipe()
+
+    def tell(self):
+        """In the child: write a letter before each."""
+        from mmrbgan_model.checkpoints.checkpointing import CheckpointFolder
+
+        for letter, owner, name in (
+            (b's', MMRBGANModel, 'optimize_parameters'),
+            (b'v', MMRBGANModel, 'validation'),
+            (b'c', CheckpointFolder, 'save'),
+        ):
+            setattr(owner, name, self._telling(getattr(owner, name), letter))
+
+    def _telling(self, function, letter):
+        def told(*arguments, **keywords):
+            os.write(self.writer, letter)
+            return function(*arguments, **keywords)
+
+        return told
+
+    def wait_for(self, letter, count, children):
+        """Return at the beginning of the ``count``-th of them, or when a process has ended."""
+        while count and all(map(alive, children)):
+            if select.select([self.reader], [], [], 0.01)[0]:
+                count -= os.read(self.reader, 1) == letter
+
+    def close(self):
+        os.close(self.reader)
+        os.close(self.writer)
 
 
-def half_written(folder):
-    return names(folder, '*/.*.part-*')
+def move_clock(offset):
+    """In the child: let the clock be ``offset`` seconds off."""
+    now, local, text = time.time, time.localtime, time.strftime
+    time.time = lambda: now() + offset
+    time.localtime = lambda seconds=None: local(time.time() if seconds is None else seconds)
+    time.strftime = lambda form, when=None: text(form, time.localtime() if when is None else when)
 
 
-def until_saving(child, folder, count):
-    """Wait for the ``count``-th half-written file of a save."""
-    before = half_written(folder)
-    seen = set()
-    while len(seen) < count and alive(child):
-        seen |= half_written(folder) - before
+def move_files(dice, folder):
+    """Let every file be as old, or as far in the future, as it happens."""
+    for path in folder.rglob('*'):
+        moment = time.time() + dice.uniform(-1e8, 1e8)
+        os.utime(path, (moment, moment))
 
 
-def until_later(child, folder, seconds):
-    """Wait for a random moment after the run has begun to train."""
-    while not names(folder, '*.log') and alive(child):
-        time.sleep(0.005)
-    time.sleep(seconds)
-
-
-def kill_often(name, workers, kills):
-    """Kill a run at ``kills`` moments, half of them within a save, resume each; compare with the unbroken run."""
-    dice = random.Random(workers)
-    content = tiny_run.options(name=name, workers=workers, train={'total_iter': ITERATIONS})
-    folder = Path('experiments') / name
-    in_save = 0
-    for i in range(kills):
-        child = fork(content, '--auto_resume')
-        if i % 2:
-            until_saving(child, folder, dice.randint(1, 7))
-        else:
-            until_later(child, folder, dice.uniform(0.0, 0.6))
+def break_one(dice, content, ranks):
+    """Start a run, kill it at a random moment; return that moment's kind, None where the run had ended."""
+    kind = dice.choice(('start', 'step', 'checkpoint', 'validation'))
+    moments, clock = Moments(), dice.uniform(-1e8, 1e8)
+    more = {'moments': moments, 'clock': clock}
+    children = two_ranks(content, '--auto_resume', **more) if ranks else [fork(content, '--auto_resume', **more)]
+    if kind == 'start':
+        time.sleep(dice.uniform(0, 1))
+    else:
+        moments.wait_for(kind[0].encode(), dice.randint(1, 4 if kind == 'step' else 2) * len(children), children)
+        time.sleep(dice.uniform(0, {'step': 0.3, 'checkpoint': 0.1, 'validation': 0.2}[kind]))
+    killed = [child for child in children if alive(child)]
+    if kind != 'start' and len(killed) == 2 and dice.random() < 0.5:  # before they meet, torchrun ends the other
+        first, other = dice.sample(killed, 2)
+        kill(first)
+        wait(other)  # it ends by itself
+        kind = f'{kind} of one rank'
+    for child in killed:
         kill(child)
-        in_save += bool(half_written(folder))
-        for log in folder.glob('*.log'):
-            log.rename(log.with_suffix('.old'))
-    assert in_save >= 1, 'no kill fell into a save'
-    assert wait(fork(content, '--auto_resume')) == 0
-    return in_save
+    moments.close()
+    return kind if len(killed) == len(children) else None
+
+
+def left_behind(folder, expected):
+    """What a finished run holds beside what the unbroken one holds, logs but for."""
+    known = {str(path.relative_to(expected)) for path in expected.rglob('*') if path.suffix != '.log'}
+    here = {str(path.relative_to(folder)) for path in folder.rglob('*') if path.suffix != '.log'}
+    strange = {path for path in here ^ known if not path.endswith(f'{folder.name}.yml')}
+    return sorted(strange - {f'{expected.name}.yml'})
+
+
+def kill_often(kills, seed):
+    """Break runs until there were ``kills``, the clock and the files' times moved in between; compare each at its end.
+
+    One process or two, no workers or two, in turn.
+    """
+    dice, done, runs, tensors = random.Random(seed), Counter(), 0, 0
+    unbroken = {}
+    for ranks in (False, True):
+        content = tiny_run.options(name=f'unbroken{int(ranks)}', train={'total_iter': ITERATIONS})
+        assert all(wait(child) == 0 for child in (two_ranks(content) if ranks else [fork(content)]))
+        unbroken[ranks] = Path('experiments', content['name'])
+    while done.total() < kills:
+        workers, ranks = (0, 2)[runs % 2], runs % 3 == 2
+        content = tiny_run.options(name=f'broken{runs}', workers=workers, train={'total_iter': ITERATIONS})
+        folder = Path('experiments', content['name'])
+        for _ in range(min(20, kills - done.total())):
+            kind = break_one(dice, content, ranks)
+            done.update([kind] * (kind is not None))
+            move_files(dice, folder)
+        last = two_ranks(content, '--auto_resume') if ranks else [fork(content, '--auto_resume')]
+        assert [wait(child) for child in last] == [0] * len(last)
+        expected = tiny_run.final_state(unbroken[ranks], ITERATIONS)
+        different = tiny_run.differences(expected, tiny_run.final_state(folder, ITERATIONS))
+        assert not different, f'{content["name"]}: {len(different)} of {len(expected)} tensors differ: {different[:3]}'
+        strange = left_behind(folder, unbroken[ranks])
+        assert not strange, f'{content["name"]}: {strange}'
+        runs, tensors = runs + 1, tensors + len(expected)
+        shown = f'{workers} workers, {1 + ranks} processes: {len(expected)} tensors equal, nothing left behind'
+        print(f'{content["name"]}: {shown}; {done.total()} kills so far', flush=True)
+    assert {path.name for path in Path('experiments').iterdir()} == {
+        *(f'broken{i}' for i in range(runs)),
+        *(path.name for path in unbroken.values()),
+    }
+    counts = ', '.join(f'{count} in {kind}' for kind, count in sorted(done.items()))
+    print(f'{done.total()} kills in {runs} runs: {counts}')
 
 
 def two_ranks(content, *flags, **changes):
@@ -142,16 +221,6 @@ def two_ranks(content, *flags, **changes):
     # Written once: a second writing would empty the file while the first rank reads it.
     path = tiny_run.write_yml(content, f'{content["name"]}.yml')
     return [fork_file(path, '--launcher', 'pytorch', *flags, environment=rank, **changes) for rank in ranks]
-
-
-def main_kills(kills=10):
-    assert wait(fork(tiny_run.options(name='unbroken', train={'total_iter': ITERATIONS}))) == 0
-    expected = tiny_run.final_state('experiments/unbroken', ITERATIONS)
-    for workers in (0, 2):
-        in_save = kill_often(f'broken{workers}', workers, kills)
-        different = tiny_run.differences(expected, tiny_run.final_state(f'experiments/broken{workers}', ITERATIONS))
-        assert not different, f'{len(different)} of {len(expected)} tensors differ: {different[:3]}'
-        print(f'{workers} workers, {kills} kills, {in_save} within a save: {len(expected)} tensors equal')
 
 
 def main_ranks():
@@ -212,4 +281,7 @@ if __name__ == '__main__':
     runner.load_plugins()
     import mmrbgan.running.runs  # noqa: F401
 
-    {'kills': main_kills, 'ranks': main_ranks, 'quick': main_quick}[sys.argv[1]]()
+    if sys.argv[1] == 'kills':
+        kill_often(int(sys.argv[2]), int(sys.argv[3]))
+    else:
+        {'ranks': main_ranks, 'quick': main_quick}[sys.argv[1]]()

@@ -57,19 +57,17 @@ def newest_log(folder):
     return logs[-1].read_text(encoding='utf-8')
 
 
-def run_forked(folder, what):
+def run_forked(folder, *what):
     environment = {**os.environ, 'PYTHONPATH': str(TESTS), 'OMP_NUM_THREADS': '1'}
-    command = [sys.executable, str(TESTS / 'forked_runs.py'), what]
+    command = [sys.executable, str(TESTS / 'forked_runs.py'), *what]
     return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder)
 
 
-def test_ten_sigkills_leave_no_trace_in_the_result(folder):
-    done = run_forked(folder, 'kills')
+def test_sigkills_leave_no_trace_in_the_result(folder):
+    """A tenth of what benchmarks/results/kills.txt has."""
+    done = run_forked(folder, 'kills', '20', '1')
     assert done.returncode == 0, done.stderr
-    assert [line.split(',')[:2] for line in done.stdout.splitlines() if 'tensors equal' in line] == [
-        ['0 workers', ' 10 kills'],
-        ['2 workers', ' 10 kills'],
-    ]
+    assert done.stdout.splitlines()[-1].startswith('20 kills in ')
 
 
 def test_two_processes_agree_with_each_other_and_with_one_and_survive_a_kill(folder):
