@@ -115,9 +115,9 @@ def _check_files(own: Mapping[str, Any], where: str) -> None:
 
 
 def _is_known(kind: str) -> bool:
-    """Say whether the direction of a metric is known here: it is ours or BasicSR's."""
+    """Say whether the direction of a metric is known here: it is ours or BasicSR's, not a stranger's."""
     ours = {function.__name__ for function in basicsr_bridge.all_recorded('metric')}
-    return kind in ours or kind in OF_BASICSR or kind in SET_METRICS
+    return kind in ours or kind in OF_BASICSR or kind in LOWER_IS_BETTER
 
 
 def _kind(options: Any, where: str) -> str:

@@ -139,12 +139,12 @@ def test_five_learning_rates_are_logged_in_order():
 
 
 def test_warm_up_ends_at_the_base_rate_and_milestones_follow():
-    model = make_model(warmup_iter=4, scheduler={'milestones': [6], 'gamma': 0.5}, optim_g={'lr_codec': 1.0})
+    model = make_model(warmup_iter=4, scheduler={'milestones': [6], 'gamma': 0.5}, optim_g={'lr_codec': 0.1})
     rates = []
     for iteration in range(1, 8):
         model.update_learning_rate(iteration)
         rates.append(model.get_current_learning_rate()[0])
-    assert rates == [0.25, 0.5, 0.75, 1, 1, 1, 0.5]
+    assert rates == pytest.approx([0.025, 0.05, 0.075, 0.1, 0.1, 0.1, 0.05])
 
 
 def test_a_rate_of_zero_keeps_the_prior():

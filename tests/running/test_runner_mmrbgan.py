@@ -53,7 +53,7 @@ BAD = {
     ),
     'no penalty': (('train', 'r1_opt', 'interval'), 0, 'train.r1_opt.interval: must be at least 1'),
     'no rate': (('train', 'optim_g'), {'lr_codec': 0, 'lr_prior': 0, 'lr_noise': 0}, 'are all 0'),
-    'a rate below 0': (('train', 'optim_d'), {'lr': -1}, 'train.optim_d.lr: must be at least 0'),
+    'a rate below 0': (('train', 'optim_d'), {'lr': -1}, 'train.optim_d.lr: must be above 0'),
     'a prefetcher': (('datasets', 'train', 'prefetch_mode'), 'gpu', "'gpu' is none of 'cpu', 'cuda'"),
     'a gap': (
         ('train',),
